@@ -1,0 +1,63 @@
+"""pyscale: what scaling or compressing a CNN buys, and what it changes inside.
+
+The public names below are loaded on first use, so that ``import pyscale`` costs little more than ``import torch``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("pyscale")
+
+_SUBMODULES = ("cli", "comparison", "metrics", "models", "ops", "studies", "train")
+_FUNCTIONS = {
+    "cka": "metrics",
+    "hsic": "metrics",
+    "cca": "metrics",
+    "svcca": "metrics",
+    "pwcca": "metrics",
+    "procrustes": "metrics",
+    "cka_matrix": "metrics",
+    "chance": "metrics",
+    "compare": "comparison",
+    "Comparison": "comparison",
+}
+
+if TYPE_CHECKING:
+    from pyscale import cli, comparison, metrics, models, ops, studies, train
+    from pyscale.comparison import Comparison, compare
+    from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
+
+__all__ = [
+    "Comparison",
+    "cca",
+    "chance",
+    "cka",
+    "cka_matrix",
+    "cli",
+    "compare",
+    "comparison",
+    "hsic",
+    "metrics",
+    "models",
+    "ops",
+    "procrustes",
+    "pwcca",
+    "studies",
+    "svcca",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"pyscale.{name}")
+    if name in _FUNCTIONS:
+        return getattr(import_module(f"pyscale.{_FUNCTIONS[name]}"), name)
+    raise AttributeError(f"module 'pyscale' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
