@@ -1,0 +1,51 @@
+"""Which names :func:`pyscale.models.build` knows, and the architecture behind each."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from pyscale.models.architecture import Architecture
+from pyscale.models.cifar_resnet import cifar_architecture
+from pyscale.models.resnet import RESNETS
+
+_CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+_CIFAR_NAME = re.compile(r"cifar_resnet(\d+)")
+
+_ARCHITECTURES: dict[str, Architecture] = {
+    **RESNETS,
+    **{f"cifar_resnet{depth}": cifar_architecture(depth) for depth in _CIFAR_DEPTHS},
+}
+
+
+def names() -> list[str]:
+    """Names that :func:`pyscale.models.build` knows, smallest of each family first.
+
+    Returns:
+        The names. Besides these, ``cifar_resnet<d>`` builds any depth d = 6n + 2.
+
+    Example:
+        >>> names()[:3]
+        ['resnet18', 'resnet34', 'resnet50']
+    """
+    return list(_ARCHITECTURES)
+
+
+def architecture(name: str) -> Architecture:
+    """The unscaled architecture behind a name.
+
+    Raises:
+        TypeError: ``name`` is not a string.
+        ValueError: ``name`` is unknown; the message lists the known ones and near matches.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected a string, got {name!r}")
+    if name in _ARCHITECTURES:
+        return _ARCHITECTURES[name]
+    if match := _CIFAR_NAME.fullmatch(name):
+        return cifar_architecture(int(match[1]))
+    near = difflib.get_close_matches(name.lower(), _ARCHITECTURES, n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(
+        f"name: unknown model {name!r}.{hint} Known: {', '.join(_ARCHITECTURES)}; cifar_resnet<d> for any d = 6n + 2"
+    )
