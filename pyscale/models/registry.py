@@ -7,6 +7,8 @@ import re
 
 from pyscale.models.architecture import Architecture
 from pyscale.models.cifar_resnet import cifar_architecture
+from pyscale.models.efficientnet import EFFICIENTNETS
+from pyscale.models.mobilenet_v2 import MOBILENETS_V2
 from pyscale.models.resnet import RESNETS
 
 _CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
@@ -15,6 +17,8 @@ _CIFAR_NAME = re.compile(r"cifar_resnet(\d+)")
 _ARCHITECTURES: dict[str, Architecture] = {
     **RESNETS,
     **{f"cifar_resnet{depth}": cifar_architecture(depth) for depth in _CIFAR_DEPTHS},
+    **MOBILENETS_V2,
+    **EFFICIENTNETS,
 }
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pyscale.models.architecture import Architecture, Network
+from pyscale.models.layers import initialise_convolutions
 from pyscale.models.scaling import Scaling, round_channels, round_depth, round_resolution
 
 
@@ -120,7 +121,7 @@ class ResNet(Network):
         )
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(inputs[-1], architecture.num_classes)
-        _initialise(self)
+        initialise_convolutions(self)  # the classifier keeps torch's default
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (n, in_channels, height, width) to logits (n, num_classes)."""
@@ -140,13 +141,6 @@ def _stage(block: type[BasicBlock | Bottleneck], in_planes: int, stage: ResNetSt
         )
     first = block(in_planes, stage.planes, stage.stride, downsample)
     return nn.Sequential(first, *(block(out_planes, stage.planes, 1, None) for _ in range(1, stage.blocks)))
-
-
-def _initialise(network: nn.Module) -> None:
-    """Convolutions from He's normal distribution over the fan out; the classifier keeps torch's default."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _architecture(blocks: tuple[int, int, int, int], *, bottleneck: bool) -> ResNetArchitecture:
