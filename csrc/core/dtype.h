@@ -1,8 +1,8 @@
-// The element types that cross the boundary, and the one place where a runtime type becomes a C++ type.
+// The element types that cross the boundary, and the one place where a runtime type becomes a C++
+// type.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "core/error.h"
 
@@ -10,37 +10,23 @@ namespace pyscale {
 
 enum class DType : int { f64, f32, f16, bf16 };
 
-// Storage types for the 16-bit formats; arithmetic happens after `to_float`.
-struct Half {
-  uint16_t bits;
-};
-struct BFloat16 {
-  uint16_t bits;
-};
-
-inline float bits_to_float(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-inline float to_float(float x) { return x; }
-inline float to_float(BFloat16 x) { return bits_to_float(uint32_t{x.bits} << 16); }
-
-// IEEE binary16 to binary32 without a table: the exponent is rebiased by a multiplication, which also
-// normalises subnormals; infinities and NaNs (exponent all ones) are put back afterwards.
-inline float to_float(Half x) {
-  const uint32_t sign = (uint32_t{x.bits} & 0x8000u) << 16;
-  const uint32_t rest = (uint32_t{x.bits} & 0x7fffu) << 13;
-  const float scaled = bits_to_float(rest) * bits_to_float(0x77800000u);  // 2^112
-  uint32_t bits;
-  std::memcpy(&bits, &scaled, sizeof bits);
-  if (rest >= 0x0f800000u) bits = 0x7f800000u | (rest & 0x007fffffu);
-  return bits_to_float(bits | sign);
-}
-
-inline int64_t size_of(DType dtype) {
+constexpr int64_t size_of(DType dtype) {
   return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
+}
+
+// The distance from 1 to the next number of the type.
+constexpr double epsilon(DType dtype) {
+  return dtype == DType::f64   ? 0x1p-52
+         : dtype == DType::f32 ? 0x1p-23
+         : dtype == DType::f16 ? 0x1p-10
+                               : 0x1p-7;
+}
+
+constexpr const char* name_of(DType dtype) {
+  return dtype == DType::f64   ? "float64"
+         : dtype == DType::f32 ? "float32"
+         : dtype == DType::f16 ? "float16"
+                               : "bfloat16";
 }
 
 template <class T>
@@ -48,20 +34,12 @@ struct Tag {
   using type = T;
 };
 
-// Calls f(Tag<T>{}) with the C++ type of `dtype`.
+// Calls f(Tag<T>{}) with the C++ type of an output: float64 or float32.
 template <class F>
-decltype(auto) dispatch(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f64:
-      return f(Tag<double>{});
-    case DType::f32:
-      return f(Tag<float>{});
-    case DType::f16:
-      return f(Tag<Half>{});
-    case DType::bf16:
-      return f(Tag<BFloat16>{});
-  }
-  raise(__FILE__, __LINE__, "unknown dtype code ", static_cast<int>(dtype));
+decltype(auto) dispatch_output(DType dtype, F&& f) {
+  if (dtype == DType::f64) return f(Tag<double>{});
+  PYSCALE_CHECK(dtype == DType::f32, "an output is float64 or float32, not ", name_of(dtype));
+  return f(Tag<float>{});
 }
 
 }  // namespace pyscale

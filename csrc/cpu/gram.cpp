@@ -2,80 +2,100 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <vector>
+
+#include "cpu/center.h"
+#include "cpu/load.h"
+#include "cpu/parallel.h"
+#include "cpu/rbf.h"
 
 namespace pyscale::cpu {
 namespace {
 
-double epsilon(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return std::numeric_limits<double>::epsilon();
-    case DType::f32:
-      return std::numeric_limits<float>::epsilon();
-    case DType::f16:
-      return 0x1p-10;
-    case DType::bf16:
-      return 0x1p-7;
-  }
-  return 0;
-}
+struct Accumulated {
+  Symmetric G;
+  bool constant;
+};
 
-double load(const double* x) { return *x; }
-template <class T>
-double load(const T* x) {
-  return to_float(*x);
-}
+constexpr int64_t kChunk = 256;
 
-// One pass over X: each feature is shifted by its mean while it is at hand, then multiplied out.
-template <class T>
-bool accumulate(std::vector<double>& G,  // (n, n), lower half
-                const Matrix X, bool shift) {
+// G += (X - 1 m)(X - 1 m)^T over some features; returns whether they are constant.
+bool accumulate(Symmetric& G, const Matrix& X, bool shift, Range features) {
   const int64_t n = X.rows;
   const double tolerance = 4 * epsilon(X.dtype);
-  std::vector<double> column(static_cast<size_t>(n));
+  std::vector<double> rows(static_cast<size_t>(n * kChunk));
   bool constant = true;
-  for (int64_t j = 0; j < X.columns; ++j) {
-    double mean = 0, largest = 0, spread = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      const double x = load(X.row<T>(i) + j);
-      column[static_cast<size_t>(i)] = x;
-      mean += x / static_cast<double>(n);
-      largest = std::max(largest, std::abs(x));
+  for (int64_t j0 = features.begin; j0 < features.end; j0 += kChunk) {
+    const int64_t count = std::min(kChunk, features.end - j0);
+    for (int64_t j = 0; j < count; ++j) {
+      double mean = 0, largest = 0, spread = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const double x = load(X, i, j0 + j);
+        rows[static_cast<size_t>(i * kChunk + j)] = x;
+        mean += x;
+        largest = std::max(largest, std::abs(x));
+      }
+      mean /= static_cast<double>(n);
+      for (int64_t i = 0; i < n; ++i) {
+        double& x = rows[static_cast<size_t>(i * kChunk + j)];
+        spread = std::max(spread, std::abs(x - mean));
+        if (shift) x -= mean;
+      }
+      constant = constant && std::isfinite(mean) && spread <= tolerance * largest;
     }
-    for (double& x : column) {
-      spread = std::max(spread, std::abs(x - mean));
-      if (shift) x -= mean;
-    }
-    constant = constant && spread <= tolerance * largest;
     for (int64_t i = 0; i < n; ++i)
-      for (int64_t k = 0; k <= i; ++k)
-        G[static_cast<size_t>(i * n + k)] +=
-            column[static_cast<size_t>(i)] * column[static_cast<size_t>(k)];
+      for (int64_t k = 0; k <= i; ++k) {
+        const double* a = rows.data() + i * kChunk;
+        const double* b = rows.data() + k * kChunk;
+        double sum = 0;
+        for (int64_t j = 0; j < count; ++j) sum += a[j] * b[j];
+        G.row(i)[k] += sum;
+      }
   }
   return constant;
+}
+
+Accumulated kernel_matrix(const Matrix& X, const GramOptions& options) {
+  check_matrix("X", X);
+  PYSCALE_CHECK(options.threads >= 1, "threads is ", options.threads, ", expected at least 1");
+  const bool rbf_kernel = options.kernel == Kernel::rbf;
+  PYSCALE_CHECK(!rbf_kernel || (options.bandwidth > 0 && std::isfinite(options.bandwidth)),
+                "bandwidth is ", options.bandwidth, ", expected a positive number");
+  const double pairs = static_cast<double>(triangle(X.rows));
+  const int threads = useful_threads(pairs * static_cast<double>(X.columns), options.threads);
+  std::vector<Accumulated> parts(static_cast<size_t>(threads), {Symmetric(X.rows), true});
+  parallel(threads, [&](int t) {
+    Accumulated& part = parts[static_cast<size_t>(t)];
+    part.constant = accumulate(part.G, X, rbf_kernel || options.centering != Centering::none,
+                               share(X.columns, t, threads));
+  });
+  Accumulated& sum = parts[0];
+  for (size_t t = 1; t < parts.size(); ++t) {
+    sum.constant = sum.constant && parts[t].constant;
+    for (size_t e = 0; e < sum.G.values.size(); ++e) sum.G.values[e] += parts[t].G.values[e];
+  }
+  if (rbf_kernel) rbf(sum.G, options.bandwidth);
+  center(sum.G, options.centering);
+  return std::move(sum);
 }
 
 }  // namespace
 
-bool gram(Matrix K, const Matrix X, const GramOptions& options) {
-  PYSCALE_CHECK(options.kernel == Kernel::linear, "only the linear kernel is here");
-  PYSCALE_CHECK(options.centering == Centering::double_, "only double centring is here");
-  const int64_t n = X.rows;
-  std::vector<double> G(static_cast<size_t>(n * n), 0.0);
-  const bool constant = dispatch(X.dtype, [&](auto tag) {
-    return accumulate<typename decltype(tag)::type>(G, X, options.centering != Centering::none);
-  });
-  dispatch(K.dtype, [&](auto tag) {
-    using Out = typename decltype(tag)::type;
-    if constexpr (std::is_floating_point_v<Out>) {
-      for (int64_t i = 0; i < n; ++i)
-        for (int64_t k = 0; k <= i; ++k)
-          K.row<Out>(i)[k] = K.row<Out>(k)[i] = static_cast<Out>(G[static_cast<size_t>(i * n + k)]);
-    }
-  });
-  return constant;
+bool gram(Matrix K, Matrix X, const GramOptions& options) {
+  check_wide("K", K);
+  check_shape("K", K, X.rows, X.rows);
+  const Accumulated result = kernel_matrix(X, options);
+  store(K, result.G);
+  return result.constant;
+}
+
+bool packed_gram(Matrix v, Matrix X, const GramOptions& options) {
+  PYSCALE_CHECK(options.centering == Centering::unbiased,
+                "a packed triangle is of the unbiased centring");
+  check_wide("v", v);
+  check_shape("v", v, 1, strict_triangle(X.rows));
+  const Accumulated result = kernel_matrix(X, options);
+  store_packed(v, result.G);
+  return result.constant;
 }
 
 }  // namespace pyscale::cpu

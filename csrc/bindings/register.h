@@ -1,0 +1,10 @@
+// One registering function per family of kernels.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pyscale::bindings {
+
+void register_cpu(pybind11::module_& module);
+
+}  // namespace pyscale::bindings

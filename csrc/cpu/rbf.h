@@ -1,0 +1,14 @@
+// The Gaussian kernel with a median bandwidth.
+#pragma once
+
+#include "cpu/symmetric.h"
+
+namespace pyscale::cpu {
+
+// G, the linear Gram of (shifted) samples, becomes exp(-D_ij / (2 sigma^2)), D_ij = G_ii + G_jj - 2
+// G_ij the squared distances and sigma = bandwidth times the median of the distances over all pairs
+// i > j (the mean of the two middle ones where their number is even). Where no scale exists (a
+// median of 0, or anything not finite): all NaN. One sample has no pairs, and its kernel is 1.
+void rbf(Symmetric& G, double bandwidth);
+
+}  // namespace pyscale::cpu
