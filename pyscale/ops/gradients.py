@@ -1,0 +1,84 @@
+"""Derivatives of the ops, in plain torch, so that they hold on any device and compile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyscale.ops import reference
+from pyscale.ops.dtypes import accumulator_dtype
+
+
+def gram_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep what the derivative of ``gram`` needs."""
+    x, ctx.kernel, ctx.centering, ctx.bandwidth, _, _ = inputs
+    ctx.save_for_backward(x)
+
+
+def gram_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the derivatives of ``gram`` with respect to its arguments."""
+    (x,) = ctx.saved_tensors
+    S = grad.to(accumulator_dtype(x.device))
+    return _gram_gradient(x, (S + S.T) / 2, ctx.kernel, ctx.centering, ctx.bandwidth), None, None, None, None, None
+
+
+def packed_gram_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep what the derivative of ``packed_gram`` needs."""
+    x, ctx.kernel, ctx.bandwidth, _, _ = inputs
+    ctx.save_for_backward(x)
+
+
+def packed_gram_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the derivatives of ``packed_gram`` with respect to its arguments."""
+    (x,) = ctx.saved_tensors
+    row = torch.arange(x.shape[0], device=x.device)
+    i, j = torch.maximum(row[:, None], row[None, :]), torch.minimum(row[:, None], row[None, :])
+    # v[i (i - 1) / 2 + j] stands for K_ij and K_ji alike; half of its gradient belongs to each
+    S = torch.where(i > j, grad.to(accumulator_dtype(x.device))[(i * (i - 1) // 2 + j) * (i > j)] / 2, 0.0)
+    return _gram_gradient(x, S, ctx.kernel, "unbiased", ctx.bandwidth), None, None, None, None
+
+
+def _gram_gradient(x: Tensor, S: Tensor, kernel: str, centering: str, bandwidth: float) -> Tensor:
+    """Return d<S, C(k(X, X))>/dX (n, p) for a symmetric S (n, n)."""
+    W = reference.center(S, centering)  # the centrings are their own adjoints
+    if kernel == "rbf":
+        W = _rbf_weights(x, W, bandwidth)
+    elif centering == "none":
+        return (2 * W.to(x.dtype)) @ x
+    # The rows of W add to nothing, so the means of x don't matter; without them its products keep their digits.
+    centred = (x - x.mean(dim=0, keepdim=True)).to(x.dtype)
+    return (2 * W).to(x.dtype) @ centred
+
+
+def _rbf_weights(x: Tensor, W: Tensor, bandwidth: float) -> Tensor:
+    """Return the B for which d<W, E>/dX = 2 B X, where E = exp(-D / (2 (bandwidth median)²)) and D = |x_i - x_j|²."""
+    D = reference.squared_distances(reference.linear_gram(x, shift=True))
+    n = len(D)
+    row = torch.arange(n, device=x.device)
+    lower = (row[:, None] > row[None, :]).reshape(-1)
+    # pairs i > j sorted by distance come before all the rest, which are put at infinity
+    order = torch.where(lower, D.reshape(-1), torch.inf).argsort(stable=True)
+    pairs = n * (n - 1) // 2
+    middle = order[[(pairs - 1) // 2, pairs // 2]]
+    distances = D.reshape(-1)[middle].sqrt()
+    sigma2 = (bandwidth * distances.mean()) ** 2
+    A = -W * torch.exp(-D / (2 * sigma2)) / (2 * sigma2)  # dL/dD at a fixed sigma
+    # dL/d(median) = -2 sum(A D) / median, shared by the two middle distances, and d(distance)/dD = 1/(2 distance)
+    share = -2 * (A * D).sum() / distances.mean() / (4 * distances)
+    A = A.reshape(-1).index_add(0, middle, share).reshape(n, n)
+    B = A + A.T
+    return torch.diag(B.sum(dim=1)) - B
+
+
+def hsic_pairs_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep what the derivative of ``hsic_pairs`` needs."""
+    v, w, _ = inputs
+    ctx.save_for_backward(v, w)
+
+
+def hsic_pairs_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the derivatives of ``hsic_pairs`` with respect to its arguments."""
+    v, w = ctx.saved_tensors
+    return (grad @ w.to(grad.dtype)).to(v.dtype), (grad.T @ v.to(grad.dtype)).to(w.dtype), None

@@ -1,0 +1,177 @@
+"""Centred Gram matrices of activations: one pass over the features, centring included."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyscale.ops import library
+from pyscale.ops.arrays import as_matrix, as_tensor, restore_like
+from pyscale.ops.dtypes import result_dtype
+
+Kernel = Literal["linear", "rbf"]
+Centering = Literal["double", "unbiased", "none"]
+
+_LEAST = {"double": 2, "unbiased": 4, "none": 0}
+
+
+class PackedGram(NamedTuple):
+    """A U-centred Gram matrix without its redundant half, and whether the activations had anything to compare."""
+
+    values: Tensor  # (n (n - 1) / 2,): U(K)_ij at i (i - 1) / 2 + j, for i > j
+    constant: Tensor  # 0-d bool: every feature constant to rounding
+
+
+def centered_gram(
+    x: Any,
+    *,
+    kernel: Kernel = "linear",
+    centering: Centering = "double",
+    bandwidth: float = 1.0,
+    out_dtype: torch.dtype | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Return the centred Gram matrix of n samples with p features.
+
+    .. math::
+        K_{ij} = \langle x_i, x_j \rangle \quad\text{or}\quad
+        K_{ij} = \exp(-|x_i - x_j|^2 / 2\sigma^2), \qquad \sigma = \text{bandwidth} \cdot \operatorname{median}_{i<j}
+        |x_i - x_j|,
+
+    then :math:`H K H` with :math:`H = I - 11^\top/n` ("double"), or the U-centred matrix ("unbiased", zero on the
+    diagonal), off it
+
+    .. math::
+        U(K)_{ij} = K_{ij} - \frac{r_i + r_j}{n-2} + \frac{t}{(n-1)(n-2)}, \quad
+        r_i = \sum_{j \ne i} K_{ij}, \ t = \sum_i r_i,
+
+    or K itself ("none"). Features are shifted by their means before the product wherever the centring allows it, so
+    large means cost no digits. Differentiable; symmetric to the bit; the same bits each time for the same ``threads``.
+
+    Args:
+        x: Activations of shape (n, p): a torch tensor on any device, a NumPy array or a DLPack array.
+        kernel: "linear" or "rbf".
+        centering: "double", "unbiased" (n >= 4) or "none".
+        bandwidth: The RBF width as a multiple of the median distance; unused by the linear kernel.
+        out_dtype: float32 or float64; the default is float64 for float64 input and float32 otherwise.
+        threads: CPU threads; torch's own number by default.
+
+    Returns:
+        The matrix of shape (n, n), an array of the same kind as ``x``. NaN and infinity in ``x`` show in it.
+
+    Raises:
+        TypeError: ``x`` is no floating-point array.
+        ValueError: ``x`` has another shape, too few samples, or an option has an unknown value.
+
+    Example:
+        >>> import numpy as np
+        >>> from pyscale import ops
+        >>> ops.centered_gram(np.array([[0.0], [1.0], [5.0]]))
+        array([[ 4.,  2., -6.],
+               [ 2.,  1., -3.],
+               [-6., -3.,  9.]])
+
+    References:
+        Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms", 2005 (double centring);
+        Székely and Rizzo, "Partial distance correlation with methods for dissimilarities", 2014, eq. 2.5 (U-centring).
+    """
+    tensor = as_matrix(x, "x")
+    check_choice("kernel", kernel, ("linear", "rbf"))
+    check_choice("centering", centering, tuple(_LEAST))
+    check_samples(tensor, "x", _LEAST[centering], f"centering={centering!r}")
+    if kernel == "rbf":
+        check_bandwidth(bandwidth)
+        check_samples(tensor, "x", 2, "kernel='rbf'")
+    dtype = result_dtype(tensor.dtype) if out_dtype is None else out_dtype
+    check_choice("out_dtype", dtype, (torch.float32, torch.float64))
+    K, _ = library.gram(tensor, kernel, centering, float(bandwidth), dtype, check_threads(threads))
+    return restore_like(x)(K)
+
+
+def packed_gram(
+    x: Tensor,
+    *,
+    kernel: Kernel = "linear",
+    bandwidth: float = 1.0,
+    out_dtype: torch.dtype | None = None,
+    threads: int | None = None,
+) -> PackedGram:
+    r"""Return the strict lower triangle of the U-centred Gram matrix, packed by rows.
+
+    With v and w two such vectors of n samples, the unbiased HSIC is :math:`2 v \cdot w / (n (n-3))`; all pairs of
+    layers of two models are then one small product, :func:`hsic_pairs`.
+
+    Args:
+        x: Activations of shape (n, p), n >= 4.
+        kernel: "linear" or "rbf".
+        bandwidth: The RBF width as a multiple of the median distance.
+        out_dtype: float32 or float64; the default is float64 for float64 input and float32 otherwise.
+        threads: CPU threads; torch's own number by default.
+
+    Returns:
+        The packed values of shape (n (n - 1) / 2,), and whether ``x`` is constant to rounding.
+
+    Raises:
+        TypeError: ``x`` is no floating-point tensor.
+        ValueError: ``x`` has another shape or fewer than 4 samples.
+
+    References:
+        Song et al., "Feature selection via dependence maximization", 2012, eq. 5.
+    """
+    x = as_matrix(x, "x")
+    check_choice("kernel", kernel, ("linear", "rbf"))
+    check_bandwidth(bandwidth)
+    check_samples(x, "x", 4, "the unbiased estimator")
+    dtype = result_dtype(x.dtype) if out_dtype is None else out_dtype
+    check_choice("out_dtype", dtype, (torch.float32, torch.float64))
+    return PackedGram(*library.packed_gram(x, kernel, float(bandwidth), dtype, check_threads(threads)))
+
+
+def hsic_pairs(v: Tensor, w: Tensor, *, threads: int | None = None) -> Tensor:
+    """Return the inner products of every row of ``v`` with every row of ``w``, in float64.
+
+    Args:
+        v: Packed U-centred Grams of L layers, shape (L, N).
+        w: The same of M layers, shape (M, N). Where it is ``v`` itself, half of the work is saved.
+        threads: CPU threads; torch's own number by default.
+
+    Returns:
+        The sums of shape (L, M); the unbiased HSIC of n samples is 2 / (n (n - 3)) of them.
+
+    Raises:
+        ValueError: The rows of the two have different lengths.
+    """
+    v, w = as_tensor(v, "v"), as_tensor(w, "w")
+    if v.ndim != 2 or w.ndim != 2 or v.shape[1] != w.shape[1]:
+        raise ValueError(f"v has shape {tuple(v.shape)} and w {tuple(w.shape)}; expected (L, N) and (M, N)")
+    sums: Tensor = library.hsic_pairs(v, w, check_threads(threads))
+    return sums
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+
+
+def check_samples(x: Tensor, name: str, least: int, reason: str) -> None:
+    """Raise ValueError unless ``x`` has at least ``least`` rows."""
+    if len(x) < least:
+        raise ValueError(f"{name} has {len(x)} samples; {reason} needs at least {least}")
+
+
+def check_bandwidth(bandwidth: float) -> None:
+    """Raise ValueError unless ``bandwidth`` is a positive finite number."""
+    if not 0 < bandwidth < float("inf"):
+        raise ValueError(f"bandwidth is {bandwidth!r}; expected a positive multiple of the median distance")
+
+
+def check_threads(threads: int | None) -> int:
+    """Return ``threads``, or 0, which stands for torch's own number, where it is None."""
+    if threads is None:
+        return 0
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; expected at least 1, or None for torch's own number")
+    return threads

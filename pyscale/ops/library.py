@@ -1,0 +1,123 @@
+"""The ops as torch sees them: ``torch.library`` schemas, shapes for the compiler, gradients.
+
+Everything differentiable goes through here, so ``torch.compile`` keeps each op whole and autograd knows its derivative.
+``threads`` of 0 means torch's own number at the time of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyscale.ops import cuda, gradients, native, reference
+from pyscale.ops.dtypes import accumulator_dtype
+
+_LIBRARY = torch.library.Library("pyscale", "DEF")
+
+
+def _op(schema: str) -> Callable[[Callable[..., Any]], Any]:
+    """Register a function as the op of that schema, for every device; the decorated name is then torch's op.
+
+    ``torch.library.custom_op`` would do the same and import the whole compiler at the first call, which takes seconds.
+    """
+    name = schema.partition("(")[0]
+
+    def register(function: Callable[..., Any]) -> Any:
+        _LIBRARY.define(schema, tags=torch.Tag.needs_exact_strides)
+        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        return getattr(torch.ops.pyscale, name).default
+
+    return register
+
+
+@_op(
+    "gram(Tensor x, str kernel, str centering, float bandwidth, ScalarType out_dtype, int threads) -> (Tensor, Tensor)"
+)
+def gram(
+    x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+) -> tuple[Tensor, Tensor]:
+    """Return the centred Gram (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    if native.serves(x):
+        return native.gram(x, kernel, centering, bandwidth, out_dtype, threads)
+    if cuda.serves(x):
+        return cuda.gram(x, kernel, centering, bandwidth, out_dtype)
+    return reference.gram(x, kernel, centering, bandwidth, out_dtype)
+
+
+@_op("packed_gram(Tensor x, str kernel, float bandwidth, ScalarType out_dtype, int threads) -> (Tensor, Tensor)")
+def packed_gram(
+    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+) -> tuple[Tensor, Tensor]:
+    """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    if native.serves(x):
+        return native.packed_gram(x, kernel, bandwidth, out_dtype, threads)
+    if cuda.serves(x):
+        return cuda.packed_gram(x, kernel, bandwidth, out_dtype)
+    return reference.packed_gram(x, kernel, bandwidth, out_dtype)
+
+
+@_op("hsic_pairs(Tensor v, Tensor w, int threads) -> Tensor")
+def hsic_pairs(v: Tensor, w: Tensor, threads: int) -> Tensor:
+    """Return all inner products (L, M) of the rows of ``v`` (L, N) and ``w`` (M, N), added in float64."""
+    if native.serves(v, w):
+        return native.hsic_pairs(v, w, threads)
+    return reference.hsic_pairs(v, w)
+
+
+@_op("add_moments(Tensor(a!) out, Tensor x, Tensor shift_x, Tensor? y, Tensor? shift_y, int threads) -> ()")
+def add_moments(
+    out: Tensor, x: Tensor, shift_x: Tensor, y: Tensor | None, shift_y: Tensor | None, threads: int
+) -> None:
+    """Add to ``out`` (p, q) the co-moments of ``x`` (n, p) with ``y`` (n, q), or with itself where ``y`` is None."""
+    if native.serves(out, x, *([] if y is None else [y])):
+        native.add_moments(out, x, shift_x, y, shift_y, threads)
+    elif y is None or shift_y is None:
+        out += reference.cross_moments(x, shift_x, x, shift_x)
+    else:
+        out += reference.cross_moments(x, shift_x, y, shift_y)
+
+
+# ---- Shapes, for tracing without data ----
+
+
+def _gram_shapes(
+    x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+) -> tuple[Tensor, Tensor]:
+    n = x.shape[0]
+    return x.new_empty((n, n), dtype=out_dtype), x.new_empty((), dtype=torch.bool)
+
+
+def _packed_gram_shapes(
+    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+) -> tuple[Tensor, Tensor]:
+    n = x.shape[0]
+    return x.new_empty((n * (n - 1) // 2,), dtype=out_dtype), x.new_empty((), dtype=torch.bool)
+
+
+def _hsic_pairs_shapes(v: Tensor, w: Tensor, threads: int) -> Tensor:
+    return v.new_empty((v.shape[0], w.shape[0]), dtype=accumulator_dtype(v.device))
+
+
+def _add_moments_shapes(
+    out: Tensor, x: Tensor, shift_x: Tensor, y: Tensor | None, shift_y: Tensor | None, threads: int
+) -> None:
+    return None
+
+
+for _name, _shapes in {
+    "gram": _gram_shapes,
+    "packed_gram": _packed_gram_shapes,
+    "hsic_pairs": _hsic_pairs_shapes,
+    "add_moments": _add_moments_shapes,
+}.items():
+    torch.library.register_fake(f"pyscale::{_name}", _shapes)
+
+for _name in ("gram", "packed_gram", "hsic_pairs"):
+    torch.library.register_autograd(
+        f"pyscale::{_name}",
+        getattr(gradients, f"{_name}_backward"),
+        setup_context=getattr(gradients, f"{_name}_context"),
+    )

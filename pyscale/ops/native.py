@@ -1,0 +1,85 @@
+"""Calls into the native core: tensors become addresses, outputs are allocated here, inputs are kept alive."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyscale import _native
+from pyscale.ops.dtypes import NATIVE
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Return whether the CPU kernels take these tensors; :mod:`pyscale.ops.reference` takes all others."""
+    return all(t.device.type == "cpu" and t.dtype in NATIVE for t in tensors)
+
+
+def gram(
+    x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+) -> tuple[Tensor, Tensor]:
+    """Return the centred Gram matrix (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    x = rows(x)
+    K = x.new_empty((len(x), len(x)), dtype=out_dtype)
+    constant = _native.gram(
+        matrix(K),
+        matrix(x),
+        getattr(_native.Kernel, kernel),
+        getattr(_native.Centering, centering),
+        bandwidth,
+        threads or torch.get_num_threads(),
+    )
+    return K, torch.tensor(constant)
+
+
+def packed_gram(
+    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+) -> tuple[Tensor, Tensor]:
+    """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    x = rows(x)
+    v = x.new_empty((len(x) * (len(x) - 1) // 2,), dtype=out_dtype)
+    constant = _native.packed_gram(
+        matrix(v[None]), matrix(x), getattr(_native.Kernel, kernel), bandwidth, threads or torch.get_num_threads()
+    )
+    return v, torch.tensor(constant)
+
+
+def hsic_pairs(v: Tensor, w: Tensor, threads: int) -> Tensor:
+    """Return all inner products (L, M), in float64, of the rows of ``v`` (L, N) and ``w`` (M, N)."""
+    if v.dtype != w.dtype:
+        v, w = v.double(), w.double()
+    v, w = rows(v), rows(w)
+    H = v.new_empty((len(v), len(w)), dtype=torch.float64)
+    _native.hsic_pairs(matrix(H), matrix(v), matrix(w), threads or torch.get_num_threads())
+    return H
+
+
+def add_moments(
+    out: Tensor, x: Tensor, shift_x: Tensor, y: Tensor | None, shift_y: Tensor | None, threads: int
+) -> None:
+    """Add to ``out`` (p, q) the co-moments of ``x`` (n, p) with ``y`` (n, q), or with itself."""
+    threads = threads or torch.get_num_threads()
+    x, a = rows(x), shift_x[None].contiguous()
+    if y is None or shift_y is None:
+        _native.self_moments(matrix(out), matrix(x), matrix(a), threads)
+    else:
+        y, b = rows(y), shift_y[None].contiguous()
+        _native.cross_moments(matrix(out), matrix(x), matrix(a), matrix(y), matrix(b), threads)
+
+
+def merge_moments(S: Tensor, T: Tensor, dx: Tensor, dy: Tensor, weight: float) -> None:
+    """Add to ``S`` (p, q) the matrix T + weight · dx dyᵀ; ``dx`` (p,), ``dy`` (q,)."""
+    T, dx, dy = T.contiguous(), dx[None].contiguous(), dy[None].contiguous()
+    _native.merge_moments(matrix(S), matrix(T), matrix(dx), matrix(dy), weight)
+
+
+def matrix(x: Tensor) -> _native.Matrix:
+    """Return the core's view of a two-dimensional tensor, whose columns are adjacent; it does not keep ``x`` alive."""
+    pitch = x.stride(0) if len(x) > 1 else x.shape[1]
+    return _native.Matrix(x.data_ptr(), x.shape[0], x.shape[1], pitch, NATIVE[x.dtype])
+
+
+def rows(x: Tensor) -> Tensor:
+    """Return ``x`` itself where its columns are adjacent and its rows do not overlap, else a contiguous copy."""
+    adjacent = x.shape[1] <= 1 or x.stride(1) == 1
+    apart = len(x) <= 1 or x.stride(0) >= x.shape[1]
+    return x if adjacent and apart else x.contiguous()
