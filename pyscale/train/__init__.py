@@ -1,0 +1,39 @@
+"""Training: data at any resolution, fitting on Lightning, and accuracy with an interval.
+
+.. code-block:: python
+
+    data = digits()
+    trained = fit(model, data, epochs=16, seed=0, out="runs/baseline")
+    print(trained.accuracy)  # 98.6 % (96.8 to 99.4)
+"""
+
+from __future__ import annotations
+
+from pyscale.train.accuracy import Accuracy, ClassCount
+from pyscale.train.arrays import from_arrays, from_npz
+from pyscale.train.data import Data
+from pyscale.train.datasets import from_datasets
+from pyscale.train.embedded import digits
+from pyscale.train.errors import DivergenceError
+from pyscale.train.evaluation import evaluate
+from pyscale.train.fitting import fit
+from pyscale.train.recipes import DIGITS, PICTURES, Recipe
+from pyscale.train.results import History, Trained
+
+__all__ = [
+    "DIGITS",
+    "PICTURES",
+    "Accuracy",
+    "ClassCount",
+    "Data",
+    "DivergenceError",
+    "History",
+    "Recipe",
+    "Trained",
+    "digits",
+    "evaluate",
+    "fit",
+    "from_arrays",
+    "from_datasets",
+    "from_npz",
+]

@@ -1,0 +1,59 @@
+"""Light augmentation of whole batches: random crops with zero padding, and mirroring."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Shift every picture by its own random offset of at most ``padding`` pixels either way, filling with zeros.
+
+    Args:
+        images: (n, channels, height, width).
+        padding: Pixels of zeros around each picture before a window of the old size is cut out.
+        generator: A CPU generator; draws 2n numbers.
+
+    Returns:
+        The same shape, in channels-last memory order.
+    """
+    n, _, height, width = images.shape
+    offsets = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).to(images.device)
+    padded = functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1)  # (n, height + 2p, width + 2p, channels)
+    rows = offsets[0, :, None] + torch.arange(height, device=images.device)  # (n, height)
+    columns = offsets[1, :, None] + torch.arange(width, device=images.device)  # (n, width)
+    picture = torch.arange(n, device=images.device)[:, None, None]
+    return padded[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each picture left to right with probability one half.
+
+    Args:
+        images: (n, channels, height, width).
+        generator: A CPU generator; draws n numbers.
+
+    Returns:
+        The same shape.
+    """
+    mirrored = torch.randint(0, 2, (len(images),), generator=generator).bool().to(images.device)
+    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+
+
+def augment(images: Tensor, *, crop: float, flip: bool, generator: torch.Generator) -> Tensor:
+    """Crop and flip a batch as a recipe says.
+
+    Args:
+        images: (n, channels, height, width).
+        crop: Padding as a share of the picture's shorter side; 0 does not crop.
+        flip: Whether to mirror half of them.
+        generator: A CPU generator, the only source of randomness.
+
+    Returns:
+        The same shape and dtype.
+    """
+    padding = round(crop * min(images.shape[2:]))
+    if padding:
+        images = random_crop(images, padding, generator)
+    return random_flip(images, generator) if flip else images

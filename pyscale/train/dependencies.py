@@ -1,0 +1,30 @@
+"""The optional libraries of the ``train`` extra, imported where they are used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def import_train_dependency(name: str) -> Any:
+    """Import a library of the ``train`` extra, or say how to install it.
+
+    Args:
+        name: The module's dotted name, such as ``"scipy.stats"``.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: If it is not installed; the message names the extra.
+
+    Example:
+        >>> import_train_dependency("scipy.stats").__name__
+        'scipy.stats'
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
+            raise  # something inside the library is broken: not ours to explain
+        raise ImportError(f"{name} is needed here: pip install 'pyscale[train]'", name=error.name) from error

@@ -1,0 +1,239 @@
+"""Fitting a classifier with Lightning: reproducible from its seed, and resumable to the same final weights."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from pyscale.train.data import Data
+from pyscale.train.datasets import DataLike, as_data
+from pyscale.train.dependencies import import_train_dependency
+from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate, evaluating, model_device
+from pyscale.train.recipes import Recipe
+from pyscale.train.results import History, Trained
+from pyscale.train.runs import RunFolder, run_config
+from pyscale.train.seeding import check_seed, preserved_global_state
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+_LIGHTNING_CHATTER = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning calls what torch 2.13 deprecates
+    r"You defined a `validation_step` but have no `val_dataloader`",  # data without a validation split
+    r"GPU available but not used",  # the caller asked for the CPU
+)
+
+
+def fit(
+    model: nn.Module,
+    data: DataLike,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = True,
+    recipe: Recipe | None = None,
+    precision: Precision = "32-true",
+    device: str | torch.device | None = None,
+    workers: int = 0,
+    progress: bool = True,
+    **changes: Any,
+) -> Trained:
+    """Train a classifier and measure it on the held-out pictures.
+
+    The model is trained in place. Data order, augmentation and everything drawn from global generators depend on
+    (seed, epoch) alone, so the same first weights and seed give the same final weights on the same machine, also when
+    the run was killed and taken up again from the checkpoint of its last whole epoch.
+
+    Args:
+        model: Maps (b, channels, height, width) to (b, classes) scores. Its ``image_size``, if any, is the
+            resolution it is served.
+        data: A :class:`Data`, or what :func:`from_datasets` takes.
+        epochs: Passes over the training pictures; None is the recipe's.
+        seed: Of data order, augmentation and dropout. The first weights are the caller's.
+        out: Folder of the run: checkpoint, ``history.csv``, ``weights.pt``, ``result.json``. None keeps nothing.
+        resume: Whether to take up the run in ``out``: an interrupted one goes on, a finished one is loaded and not
+            trained again, another one (other recipe, seed, precision, architecture or pictures) is refused. The
+            model's first weights are not compared: those of the run replace them. False starts anew.
+        recipe: How to train; None is ``data.recipe``.
+        precision: ``"32-true"``, ``"bf16-mixed"``, or ``"16-mixed"`` (GPU only).
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None is a GPU where there is one.
+        workers: Processes that read pictures that are not in memory.
+        progress: Whether Lightning's progress bar is shown.
+        **changes: Fields of :class:`Recipe` to change, such as ``lr=0.05``.
+
+    Returns:
+        The model in eval mode on the device it came on, its history, and its test accuracy with interval.
+
+    Raises:
+        DivergenceError: If the loss becomes NaN or infinite.
+        ValueError: If model, data and options do not fit together, or ``out`` holds another run.
+        TypeError: If an argument is of the wrong kind or a change is no field of :class:`Recipe`.
+        ImportError: If the ``train`` extra is not installed.
+
+    Example:
+        >>> from pyscale.train import digits, fit
+        >>> linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        >>> trained = fit(linear, digits(), epochs=2, crop=0.0, progress=False)
+        >>> trained.accuracy.value > 0.8, len(trained.history)
+        (True, 2)
+    """
+    if epochs is not None:
+        changes["epochs"] = epochs
+    seed = check_seed(seed)
+    target = _target_device(device, precision)
+    data = at_model_resolution(model, as_data(data))
+    recipe = (recipe or data.recipe).but(**changes)
+    _check_fit(model, data)
+    with ExitStack() as stack:
+        folder_path = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = RunFolder(folder_path, run_config(model, data, recipe.to_dict(), seed, precision))
+        folder.open(resume)
+        if folder.finished:
+            history, accuracy = folder.load(model)
+            resumed_at = recipe.epochs
+        else:
+            run = _Run(model, data, recipe, seed, folder, precision, target, workers, progress)
+            original = model_device(model)
+            try:
+                history, resumed_at = _train(run)
+                accuracy = evaluate(model, data, device=target)
+            finally:
+                model.to(original)
+            folder.finish(model, history, accuracy)
+    model.eval()
+    return Trained(model, history, accuracy, recipe, seed, folder_path if out is not None else None, resumed_at)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The checked arguments of one fit."""
+
+    model: nn.Module
+    data: Data
+    recipe: Recipe
+    seed: int
+    folder: RunFolder
+    precision: Precision
+    device: torch.device
+    workers: int
+    progress: bool
+
+
+def _train(run: _Run) -> tuple[History, int]:
+    """Train the model in place; return the history and the epoch the run was taken up at."""
+    import_train_dependency("lightning.pytorch")
+    from pyscale.train.lightning_module import Checkpointer, Classifier, Recorder
+
+    recipe, model = run.recipe, run.model
+    batches = run.data.loader(
+        "train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, workers=run.workers
+    )
+    validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, workers=run.workers)
+    recorder = Recorder()
+    checkpointer = Checkpointer(run.folder.checkpoint, lambda: run.folder.write_history(History(recorder.rows)))
+    with preserved_global_state(), _quiet_lightning():
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        if recipe.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        model.train()
+        classifier = Classifier(model, recipe, run.seed, recipe.epochs * len(batches))
+        trainer = _trainer(run, [recorder, checkpointer])
+        checkpoint = run.folder.checkpoint if run.folder.checkpoint.exists() else None
+        try:
+            trainer.fit(classifier, batches, validation, ckpt_path=checkpoint)
+        except SystemExit as error:  # Lightning turns Ctrl-C into an exit; a library must not
+            raise KeyboardInterrupt from error
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return History(recorder.rows), recorder.resumed_at
+
+
+def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
+    from lightning.pytorch import Trainer
+
+    from pyscale.train.lightning_module import SafeCheckpointIO
+
+    on_gpu = run.device.type == "cuda"
+    return Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=[run.device.index or 0] if on_gpu else 1,
+        precision=run.precision,
+        max_epochs=run.recipe.epochs,
+        gradient_clip_val=run.recipe.clip,
+        callbacks=callbacks,
+        plugins=[SafeCheckpointIO()],
+        enable_progress_bar=run.progress,
+        default_root_dir=run.folder.path,
+        logger=False,  # the history is ours
+        enable_checkpointing=False,  # so is the checkpoint callback
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        benchmark=False,
+    )
+
+
+def _target_device(device: str | torch.device | None, precision: str) -> torch.device:
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
+    target = (
+        torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    )
+    if target.type not in ("cpu", "cuda"):
+        raise ValueError(f'device must be "cpu" or a "cuda" device, got {str(device)!r}')
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {str(target)!r}, but this machine has no usable CUDA device")
+    if precision == "16-mixed" and target.type == "cpu":
+        raise ValueError('precision "16-mixed" needs a GPU; on a CPU take "bf16-mixed" or "32-true"')
+    return target
+
+
+def _check_fit(model: nn.Module, data: Data) -> None:
+    """Run two training pictures through the model in eval mode, so that a misfit is explained before training."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("model has no parameter that requires a gradient")
+    images = next(iter(data.subset(data.num_classes).loader("train", 2)))[0].to(model_device(model))
+    with evaluating(model), torch.no_grad():
+        try:
+            scores = model(images)
+        except RuntimeError as error:
+            raise ValueError(
+                f"model does not accept pictures of shape {tuple(images.shape)} from {data!r}: {error}"
+            ) from error
+    check_scores(scores, data)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's start-up notes and put Ctrl-C's handler back, which it replaces when interrupted."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main_thread else None
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message in _LIGHTNING_CHATTER:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
