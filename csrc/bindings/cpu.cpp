@@ -2,6 +2,7 @@
 #include "bindings/register.h"
 #include "cpu/gram.h"
 #include "cpu/hsic.h"
+#include "cpu/isa.h"
 #include "cpu/moments.h"
 
 namespace py = pybind11;
@@ -20,9 +21,18 @@ bool packed_gram(const Matrix& v, const Matrix& X, Kernel kernel, double bandwid
   return cpu::packed_gram(v, X, {kernel, Centering::unbiased, bandwidth, threads});
 }
 
+py::tuple isas() {
+  const auto& all = cpu::compiled_kernels();
+  py::tuple names(all.size());
+  for (size_t i = 0; i < all.size(); ++i) names[i] = all[i]->isa;
+  return names;
+}
+
 }  // namespace
 
 void register_cpu(py::module_& module) {
+  module.def("isa", [] { return cpu::kernels().isa; });
+  module.def("isas", &isas);
   module.def("gram", &gram, Unlocked(), py::arg("K"), py::arg("X"), py::arg("kernel"),
              py::arg("centering"), py::arg("bandwidth"), py::arg("threads"));
   module.def("packed_gram", &packed_gram, Unlocked(), py::arg("v"), py::arg("X"), py::arg("kernel"),

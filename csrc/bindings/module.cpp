@@ -42,8 +42,6 @@ PYBIND11_MODULE(_native, module) {
   module.attr("HAS_CUDA") = false;
 #endif
   module.attr("CUDA_ARCHS") = PYSCALE_BUILT_ARCHS;
-  module.def("isa", [] { return "baseline"; });
-  module.def("isas", [] { return py::make_tuple("baseline"); });
   pyscale::bindings::register_types(module);
   pyscale::bindings::register_cpu(module);
 }
