@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from pyscale.ops.dtypes import FLOATING
 
@@ -41,7 +42,7 @@ def as_tensor(x: Any, name: str) -> Tensor:
     elif isinstance(x, np.ndarray):
         tensor = _from_numpy(x, name)
     elif hasattr(x, "__dlpack__"):
-        tensor = torch.from_dlpack(x)
+        tensor = from_dlpack(x)
     else:
         raise TypeError(f"{name} is a {type(x).__name__}; expected a torch tensor, a NumPy array or a DLPack array")
     if tensor.dtype not in FLOATING:
@@ -61,8 +62,8 @@ def restore_like(x: Any) -> Restore:
     if isinstance(x, Tensor):
         return lambda result: result
     if not isinstance(x, np.ndarray) and hasattr(x, "__array_namespace__"):
-        from_dlpack = x.__array_namespace__().from_dlpack
-        return lambda result: from_dlpack(result.detach())
+        namespace = x.__array_namespace__()
+        return lambda result: namespace.from_dlpack(result.detach())
     return lambda result: result.item() if result.ndim == 0 else result.detach().cpu().numpy()
 
 

@@ -107,12 +107,13 @@ def _add_moments_shapes(
     return None
 
 
-for _name, _shapes in {
+_SHAPES: dict[str, Callable[..., Any]] = {
     "gram": _gram_shapes,
     "packed_gram": _packed_gram_shapes,
     "hsic_pairs": _hsic_pairs_shapes,
     "add_moments": _add_moments_shapes,
-}.items():
+}
+for _name, _shapes in _SHAPES.items():
     torch.library.register_fake(f"pyscale::{_name}", _shapes)
 
 for _name in ("gram", "packed_gram", "hsic_pairs"):

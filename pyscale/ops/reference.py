@@ -91,7 +91,8 @@ def center(K: Tensor, centering: str) -> Tensor:
         return K
     if centering == "double":
         rows = K.mean(dim=1)
-        return K - rows[:, None] - rows[None, :] + rows.mean()
+        # adding the two means first keeps the result symmetric to the bit
+        return K - (rows[:, None] + rows[None, :]) + rows.mean()
     off = K - torch.diag(K.diagonal())
     rows = off.sum(dim=1)
     shares = rows / (n - 2) - rows.sum() / (2 * (n - 1) * (n - 2))
