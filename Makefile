@@ -1,0 +1,86 @@
+# The two commands: `make demo` and `make test`. Both make the environment and the build they need.
+#
+#   make demo      train, scale and compare on the embedded digits; look at outputs/demo/report.html
+#   make test      all tests but the slow ones           make test-all  the slow ones too
+#   make lint      ruff, mypy, clang-format, warnings     make format    let them rewrite
+#   make bench     benchmarks beside torch                make gpu       build, test and measure on a CUDA machine
+#   make wheel     a wheel in dist/                       make clean     remove what was built
+#
+# PYTHON is the interpreter the environment is made from (3.10 or newer); PYSCALE_CUDA=ON|OFF|AUTO as in setup.py.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NATIVE := CMakeLists.txt setup.py $(shell find csrc -type f)
+CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
+
+.PHONY: env build demo test test-all lint lint-native format bench wheel clean gpu gpu-build gpu-test gpu-sanitize gpu-bench
+.DELETE_ON_ERROR:
+
+env: $(VENV)/.installed
+build: $(VENV)/.built
+
+# constraints.txt pins torch to its CPU wheel: an open request would bring several gigabytes of CUDA packages.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "pyscale needs Python 3.10 or newer, not " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
+	touch $@ $(VENV)/.built
+
+$(VENV)/.built: $(VENV)/.installed $(NATIVE)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: build
+	$(BIN)/pyscale demo --out outputs/demo
+
+test: build
+	$(BIN)/python -m pytest -m 'not slow and not cuda'
+
+test-all: build
+	$(BIN)/python -m pytest -m 'not cuda'
+
+lint: build lint-native
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+# The native core once more, with every warning an error; its own build folder, so `build` keeps its objects.
+lint-native: $(VENV)/.installed
+	$(BIN)/cmake -G Ninja -S . -B build/lint -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
+	    -DPYSCALE_WERROR=ON -DPYSCALE_CUDA=$(or $(PYSCALE_CUDA),AUTO) -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+	    -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) --log-level=WARNING
+	$(BIN)/cmake --build build/lint
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+bench: build
+	$(BIN)/python -m pytest benchmarks --import-mode=prepend -p no:doctest --override-ini addopts= --benchmark-only
+
+wheel: env
+	$(BIN)/python -m build --wheel --outdir dist .
+
+# ---- A machine with a GPU and no package registry: its own Python, torch, pybind11, cmake, ninja and pytest ----
+gpu: gpu-build gpu-test gpu-sanitize gpu-bench
+
+gpu-build:
+	$(PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu needs a CUDA device, and torch sees none")'
+	PYSCALE_CUDA=ON $(PYTHON) -m pip install --quiet --no-build-isolation --no-deps --editable .
+
+gpu-test: gpu-build
+	$(PYTHON) -m pytest -m cuda
+
+# The sanitizer slows a kernel a hundredfold, so it sees only the tests that name themselves small.
+gpu-sanitize: gpu-build
+	compute-sanitizer --tool memcheck --error-exitcode 1 $(PYTHON) -m pytest -q -m cuda -k small
+	compute-sanitizer --tool racecheck --error-exitcode 1 $(PYTHON) -m pytest -q -m cuda -k small
+
+gpu-bench: gpu-build
+	$(PYTHON) -m benchmarks.gpu --device cuda
+
+clean:
+	rm -rf build dist *.egg-info pyscale/_native*.so $(VENV)/.built
