@@ -106,5 +106,7 @@ def test_importing_pyscale_stays_cheap():
         "import torch, sys; before = set(sys.modules); import pyscale; pyscale.cka; pyscale.compare;"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
-    loaded = set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    )
     assert not loaded & {"lightning", "matplotlib", "pandas", "scipy", "sklearn", "typer", "rich", "xarray", "PIL"}

@@ -1,6 +1,16 @@
 """Stateless functions on tensors: checked here, dispatched to native kernels or their plain-torch twins."""
 
+from pyscale.ops.build import BuildInfo, build_info
 from pyscale.ops.gram import PackedGram, centered_gram, hsic_pairs, packed_gram
 from pyscale.ops.moments import add_moments_, merge_moments_
 
-__all__ = ["PackedGram", "add_moments_", "centered_gram", "hsic_pairs", "merge_moments_", "packed_gram"]
+__all__ = [
+    "BuildInfo",
+    "PackedGram",
+    "add_moments_",
+    "build_info",
+    "centered_gram",
+    "hsic_pairs",
+    "merge_moments_",
+    "packed_gram",
+]
