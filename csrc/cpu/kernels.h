@@ -12,7 +12,7 @@
 namespace pyscale::cpu {
 
 // Features that are packed, and multiplied in the arithmetic type, before sums move on to float64.
-constexpr int64_t kDepth = 128;
+constexpr int64_t kDepth = 192;
 
 // A panel holds `edge` rows of a matrix over `depth` features, feature by feature: element (i, k)
 // at k * edge + i. A tile is the product of two panels: element (i, j) at j * edge + i, in float64.

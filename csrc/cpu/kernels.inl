@@ -54,8 +54,8 @@ struct Half {
     const float scaled = bits_to_float(rest) * bits_to_float(0x77800000u);
     uint32_t finite;
     __builtin_memcpy(&finite, &scaled, sizeof finite);
-    const uint32_t special = 0x7f800000u | (rest & 0x007fffffu);
-    return bits_to_float((rest >= 0x0f800000u ? special : finite) | sign);
+    const uint32_t special = rest >= 0x0f800000u;
+    return bits_to_float(sign | finite | (0x7f800000u & (0u - special)));
   }
 };
 
@@ -73,6 +73,21 @@ void load(T* __restrict__ out, const void* in, int64_t count) {
   const auto* from = static_cast<const From*>(in);
   for (int64_t k = 0; k < count; ++k) out[k] = static_cast<T>(from[k].value());
 }
+
+#ifdef __F16C__
+void load_halves(float* __restrict__ out, const void* in, int64_t count) {
+  const auto* from = static_cast<const uint16_t*>(in);
+  int64_t k = 0;
+  for (; k + 8 <= count; k += 8)
+    _mm256_storeu_ps(
+        out + k, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from + k))));
+  for (; k < count; ++k) out[k] = _cvtsh_ss(from[k]);
+}
+#else
+void load_halves(float* __restrict__ out, const void* in, int64_t count) {
+  load<Half>(out, in, count);
+}
+#endif
 
 // ---- sum: over rows, in float64 ----
 
@@ -221,7 +236,7 @@ constexpr int kEdge = 3 * kLanes<T>;
 constexpr Kernels make_kernels(const char* isa) {
   return {isa,
           {kEdge<float>,
-           {nullptr, load<Float, float>, load<Half, float>, load<BFloat16, float>},
+           {nullptr, load<Float, float>, load_halves, load<BFloat16, float>},
            sum<float>,
            pack<float, kEdge<float>>,
            multiply<float, kEdge<float>>},

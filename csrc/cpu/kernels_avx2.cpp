@@ -1,4 +1,6 @@
 // AVX2 with fused multiply-add: 256-bit registers.
+#include <immintrin.h>
+
 #include "cpu/kernels.h"
 
 namespace pyscale::cpu {

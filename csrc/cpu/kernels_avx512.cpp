@@ -1,4 +1,6 @@
 // AVX-512: 512-bit registers, and twice as many of them.
+#include <immintrin.h>
+
 #include "cpu/kernels.h"
 
 namespace pyscale::cpu {
