@@ -1,4 +1,4 @@
-"""Measuring rivals in turns: each round times every one of them, so that a slow minute of the machine hits all alike."""
+"""Measuring rivals in turns: each round times every one of them, so a slow minute of the machine hits all alike."""
 
 from __future__ import annotations
 

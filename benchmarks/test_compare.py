@@ -21,27 +21,28 @@ def forwards(models, batches):
 
 
 def plain_torch(models, batches):
-    """Minibatch CKA as one would write it: keep every activation, one float32 Gram a layer, all pairs by one product."""
+    """Minibatch CKA as one would write it: keep every activation, a float32 Gram a layer, all pairs in one product."""
     sums = [0.0, 0.0, 0.0]
     for x in batches:
-        flat = []
-        for model in models:
-            kept = []
-            hooks = [
-                module.register_forward_hook(lambda _, __, out: kept.append(out.clone().flatten(1)))
-                for module in model.modules()
-                if isinstance(module, LAYERS)
-            ]
-            with torch.inference_mode():
-                model(x)
-            for hook in hooks:
-                hook.remove()
-            flat.append(torch.stack([u_centred(a @ a.T).flatten() for a in kept]).double())
-        v, w = flat
+        v, w = (torch.stack([u_centred(a @ a.T).flatten() for a in activations(m, x)]).double() for m in models)
         sums[0] += v @ w.T
         sums[1] += (v * v).sum(1)
         sums[2] += (w * w).sum(1)
     return sums[0] / (sums[1][:, None] * sums[2][None, :]).sqrt()
+
+
+def activations(model, x):
+    kept = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, out: kept.append(out.clone().flatten(1)))
+        for module in model.modules()
+        if isinstance(module, LAYERS)
+    ]
+    with torch.inference_mode():
+        model(x)
+    for hook in hooks:
+        hook.remove()
+    return kept
 
 
 def u_centred(K):
