@@ -17,6 +17,7 @@ from pyscale.train.embedded import digits
 from pyscale.train.errors import DivergenceError
 from pyscale.train.evaluation import evaluate
 from pyscale.train.fitting import fit
+from pyscale.train.folders import image_folder
 from pyscale.train.recipes import DIGITS, PICTURES, Recipe
 from pyscale.train.results import History, Trained
 
@@ -36,4 +37,5 @@ __all__ = [
     "from_arrays",
     "from_datasets",
     "from_npz",
+    "image_folder",
 ]

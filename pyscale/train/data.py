@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from pyscale.train.splitting import Indices, stratified_subset
 
 Split = Literal["train", "test", "val"]
 Size = int | tuple[int, int]
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A dataset that serves its pictures at any (height, width)."""
+
+    def resized(self, size: tuple[int, int]) -> Dataset[Any]:
+        """The same pictures at another size, made from the best there is."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +208,10 @@ def _take(dataset: Dataset[Any], indices: Indices) -> Dataset[Any]:
 
 
 def _resized(dataset: Dataset[Any], size: tuple[int, int]) -> Dataset[Any]:
-    """Pictures in memory resized now; those of another dataset are resized as their batches are read."""
-    return dataset.resized(size) if isinstance(dataset, PictureSet) else dataset
+    """A dataset that can make other sizes makes them; pictures of any other are resized as their batches are read."""
+    if isinstance(dataset, Subset):
+        return Subset(_resized(dataset.dataset, size), dataset.indices)
+    return dataset.resized(size) if isinstance(dataset, Resizable) else dataset
 
 
 def _length(dataset: Dataset[Any]) -> int:

@@ -48,6 +48,7 @@ def fit(
     recipe: Recipe | None = None,
     precision: Precision = "32-true",
     device: str | torch.device | None = None,
+    threads: int | None = None,
     workers: int = 0,
     progress: bool = True,
     **changes: Any,
@@ -71,6 +72,8 @@ def fit(
         recipe: How to train; None is ``data.recipe``.
         precision: ``"32-true"``, ``"bf16-mixed"``, or ``"16-mixed"`` (GPU only).
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None is a GPU where there is one.
+        threads: Of torch on the CPU while training; None leaves them. More than one make tiny networks slower on busy
+            cores, and rounding depends on the number.
         workers: Processes that read pictures that are not in memory.
         progress: Whether Lightning's progress bar is shown.
         **changes: Fields of :class:`Recipe` to change, such as ``lr=0.05``.
@@ -106,7 +109,7 @@ def fit(
             history, accuracy = folder.load(model)
             resumed_at = recipe.epochs
         else:
-            run = _Run(model, data, recipe, seed, folder, precision, target, workers, progress)
+            run = _Run(model, data, recipe, seed, folder, precision, target, threads, workers, progress)
             original = model_device(model)
             try:
                 history, resumed_at = _train(run)
@@ -129,6 +132,7 @@ class _Run:
     folder: RunFolder
     precision: Precision
     device: torch.device
+    threads: int | None
     workers: int
     progress: bool
 
@@ -147,6 +151,8 @@ def _train(run: _Run) -> tuple[History, int]:
     checkpointer = Checkpointer(run.folder.checkpoint, lambda: run.folder.write_history(History(recorder.rows)))
     with preserved_global_state(), _quiet_lightning():
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        if run.threads is not None:
+            torch.set_num_threads(run.threads)
         if recipe.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         model.train()
