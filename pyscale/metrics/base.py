@@ -1,0 +1,116 @@
+"""The contract of metrics that see their data in pieces: update, merge_state, compute, reset, and a plain state."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from typing_extensions import Self
+
+
+class Metric(ABC):
+    """A metric that remembers what it needs of the data seen so far, and not the data.
+
+    ``update`` adds data, ``merge_state`` adds what other metrics have seen, ``compute`` returns the result as often as
+    it is asked, ``reset`` forgets. Any split of the data over metrics and merges gives the result of one pass. A call
+    that raises leaves the metric as it was. State never shares memory with inputs, other metrics or state dicts.
+    """
+
+    @abstractmethod
+    def compute(self) -> Any:
+        """Return the result for all data seen so far; the state is unchanged."""
+
+    @abstractmethod
+    def reset(self) -> Self:
+        """Forget all data; options remain."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """Move the state to ``device``, where later updates must then be."""
+
+    @abstractmethod
+    def _options(self) -> dict[str, Any]:
+        """Return the options that metrics must share to be merged: plain numbers, strings, lists."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Return the state as plain numbers, strings, lists, dicts and tensors of their own memory."""
+
+    @abstractmethod
+    def _load(self, state: dict[str, Any]) -> None:
+        """Take the state from what ``_state`` returned, copying tensors; raise ValueError before changing anything."""
+
+    @abstractmethod
+    def _layout(self) -> dict[str, Any] | None:
+        """Return what metrics that have seen data must share to be merged (names, sizes, device); None while empty."""
+
+    @abstractmethod
+    def _merge(self, other: Self) -> None:
+        """Add the state of ``other``, which is checked and only read."""
+
+    def merge_state(self, others: Self | Iterable[Self]) -> Self:
+        """Add what other metrics have seen; they are unchanged.
+
+        Args:
+            others: A metric of the same type and options, or several of them, merged in their order.
+
+        Returns:
+            The metric itself.
+
+        Raises:
+            TypeError: One of them is of another type.
+            ValueError: One of them has other options or has seen other layers or feature counts.
+        """
+        metrics = [others] if isinstance(others, Metric) else list(others)
+        layout = self._layout()
+        for other in metrics:
+            if type(other) is not type(self):
+                raise TypeError(f"others holds a {type(other).__name__}; expected {type(self).__name__}")
+            _check_equal(self._options(), other._options(), "the metric to merge")
+            if layout is not None and other._layout() is not None:
+                _check_equal(layout, other._layout() or {}, "the metric to merge")
+            layout = layout or other._layout()
+        for other in metrics:
+            self._merge(copy.deepcopy(other) if other is self else other)
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return options and state as plain tensors, numbers, strings, lists and dicts.
+
+        ``torch.save`` writes it, and ``torch.load(..., weights_only=True)`` reads it.
+        """
+        return {"metric": type(self).__name__, "options": self._options(), "state": self._state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Self:
+        """Replace the state by a saved one.
+
+        Args:
+            state_dict: What :meth:`state_dict` of a metric with the same options returned.
+
+        Returns:
+            The metric itself.
+
+        Raises:
+            ValueError: It is of another metric, has other options, or lacks entries.
+        """
+        missing = {"metric", "options", "state"} - set(state_dict)
+        if missing:
+            raise ValueError(f"state_dict lacks {', '.join(map(repr, sorted(missing)))}; is it a metric's?")
+        if state_dict["metric"] != type(self).__name__:
+            raise ValueError(f"state_dict is of a {state_dict['metric']}; expected {type(self).__name__}")
+        _check_equal(self._options(), state_dict["options"], "state_dict")
+        try:
+            self._load(state_dict["state"])
+        except KeyError as error:
+            raise ValueError(f"state_dict of {type(self).__name__} lacks {error}") from error
+        return self
+
+
+def _check_equal(ours: dict[str, Any], theirs: dict[str, Any], whose: str) -> None:
+    """Raise ValueError naming the first entry in which two descriptions of metrics differ."""
+    for name in [*ours, *(theirs.keys() - ours.keys())]:
+        if ours.get(name) != theirs.get(name):
+            raise ValueError(f"{whose} has {name}={theirs.get(name)!r}; this one has {name}={ours.get(name)!r}")

@@ -1,0 +1,82 @@
+"""Names of layers: given, or fixed by the first update, and the same ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pyscale.ops.arrays import as_matrix
+
+
+def as_layers(activations: Any, argument: str, names: Sequence[str] | None) -> dict[str, Tensor]:
+    """Return activations by layer name, in the order of ``names`` where they are known.
+
+    Args:
+        activations: A dict by name, or a list, of arrays (n, p).
+        argument: What the caller's user calls them.
+        names: The names, if they are known: a list goes by them; otherwise its names are "0", "1", ...
+
+    Raises:
+        TypeError: It is neither dict nor list, or a value is no floating-point array.
+        ValueError: It is empty, or its names or their number are not those known.
+    """
+    if isinstance(activations, Mapping):
+        given = dict(activations)
+        if names is not None and set(given) != set(names):
+            raise ValueError(f"{argument} has layers {list(given)}; expected {list(names)}")
+        given = {name: given[name] for name in names or given}
+    elif isinstance(activations, Sequence) and not isinstance(activations, str):
+        if names is not None and len(activations) != len(names):
+            raise ValueError(f"{argument} has {len(activations)} layers; expected {len(names)}: {list(names)}")
+        given = dict(zip(names or map(str, range(len(activations))), activations, strict=True))
+    else:
+        raise TypeError(f"{argument} is a {type(activations).__name__}; expected a dict or a list of activations")
+    if not given:
+        raise ValueError(f"{argument} is empty; expected at least one layer")
+    return {name: as_matrix(x, f"{argument}[{name!r}]") for name, x in given.items()}
+
+
+@dataclass(frozen=True)
+class LayerNames:
+    """The names of both sets of layers, None while unknown, and whether the two are one set."""
+
+    given_rows: Sequence[str] | None = None
+    given_columns: Sequence[str] | None = None
+    seen_rows: list[str] | None = None
+    seen_columns: list[str] | None = None
+    same: bool | None = None
+
+    @property
+    def rows(self) -> list[str] | None:
+        """Names of the first set's layers."""
+        return list(self.given_rows) if self.given_rows is not None else self.seen_rows
+
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of the second set's layers."""
+        return list(self.given_columns) if self.given_columns is not None else self.seen_columns
+
+    def agreed(self, rows: list[str], columns: list[str], same: bool) -> LayerNames:
+        """Return the names after an update that used these; ValueError where it changes one set into two or back."""
+        if self.same is not None and self.same != same:
+            kinds = {True: "one set with itself", False: "two sets"}
+            raise ValueError(f"this update compares {kinds[same]}; earlier ones compared {kinds[self.same]}")
+        return LayerNames(self.given_rows, self.given_columns, rows, columns, same)
+
+    def forgotten(self) -> LayerNames:
+        """Return the names as they were before any update."""
+        return LayerNames(self.given_rows, self.given_columns)
+
+    def state(self) -> dict[str, Any]:
+        """Return the names as plain lists."""
+        return {"rows": self.rows, "columns": self.columns, "same": self.same}
+
+    def loaded(self, state: dict[str, Any]) -> LayerNames:
+        """Return the names a state holds; ValueError where others were given to the constructor."""
+        for kind, given in (("rows", self.given_rows), ("columns", self.given_columns)):
+            if given is not None and state[kind] is not None and list(given) != list(state[kind]):
+                raise ValueError(f"state has {kind}={state[kind]}; this metric has {kind}={list(given)}")
+        return LayerNames(self.given_rows, self.given_columns, state["rows"], state["columns"], state["same"])

@@ -1,0 +1,325 @@
+"""Minibatch CKA of all pairs of layers of two models: HSIC sums over minibatches, one ratio at the end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import Self
+
+from pyscale.metrics.base import Metric
+from pyscale.metrics.layers import LayerNames, as_layers
+from pyscale.metrics.pair_sums import PairSums
+from pyscale.metrics.validity import describe_nonfinite, warn_constant
+from pyscale.ops import hsic_pairs, packed_gram
+from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
+
+Layers: TypeAlias = Mapping[str, Any] | Sequence[Any]
+
+LEAST_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Similarities of all pairs of layers; every array is float64 of shape (rows, columns)."""
+
+    values: NDArray[np.float64]
+    stderr: NDArray[np.float64]  # delete-one jackknife over blocks of minibatches; NaN below two blocks
+    chance: NDArray[np.float64]  # what unrelated data would get
+    zscores: NDArray[np.float64]  # standard deviations above chance, from the exact permutation variance
+
+
+class MinibatchCKA(Metric):
+    r"""Unbiased CKA of all pairs of layers, from minibatches.
+
+    With U the U-centred Gram matrices of minibatch t,
+
+    .. math::
+        \mathrm{CKA} = \frac{\sum_t \langle U(K_t), U(L_t) \rangle}
+        {\sqrt{\sum_t |U(K_t)|^2 \sum_t |U(L_t)|^2}},
+
+    so each minibatch weighs n (n - 3), and unequal ones are right. Minibatches of fewer than 4 samples carry no
+    information: they are skipped, counted in ``skipped``, and warned about once. Each layer's Gram is formed once, and
+    all pairs are then one small matrix product.
+
+    Args:
+        rows: Names of the first set's layers; those of the first update by default ("0", "1", ... for lists).
+        columns: Names of the second set's layers, likewise.
+        kernel: "linear", or "rbf" of width ``bandwidth`` times each minibatch's median distance.
+        bandwidth: The RBF width as a multiple of the median distance.
+
+    Example:
+        >>> import torch
+        >>> from pyscale.metrics import MinibatchCKA
+        >>> metric = MinibatchCKA()
+        >>> for _ in range(3):
+        ...     x = torch.randn(32, 8)
+        ...     _ = metric.update({"conv": x}, {"scaled": 2 * x, "noise": torch.randn(32, 8)})
+        >>> result = metric.compute()
+        >>> result.values.shape, f"{result.values[0, 0]:.5f}"
+        ((1, 2), '1.00000')
+
+    References:
+        Nguyen, Raghu and Kornblith, "Do wide and deep networks learn the same things?", 2021, eq. 2 and 3.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        kernel: Kernel = "linear",
+        bandwidth: float = 1.0,
+    ) -> None:
+        check_choice("kernel", kernel, ("linear", "rbf"))
+        check_bandwidth(bandwidth)
+        self.kernel: Kernel = kernel
+        self.bandwidth = float(bandwidth)
+        self._names = LayerNames(rows, columns)
+        self._device: torch.device | None = None
+        self._sums: PairSums | None = None
+        self.batches = 0  # seen so far, the skipped ones included
+        self.skipped = 0  # of fewer than 4 samples
+
+    @property
+    def rows(self) -> list[str] | None:
+        """Names of the first set's layers; None before they are known."""
+        return self._names.rows
+
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of the second set's layers; None before they are known."""
+        return self._names.columns
+
+    def update(
+        self, xs: Mapping[str, Any] | Sequence[Any], ys: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> Self:
+        """Add one minibatch.
+
+        Args:
+            xs: Activations of the first set's layers, a dict by name or a list, each of shape (n, p).
+            ys: Activations of the second set's layers on the same samples; None compares the first set with itself.
+
+        Returns:
+            The metric itself.
+
+        Raises:
+            TypeError: A value is no floating-point array.
+            ValueError: Names, shapes or devices do not fit, or activations hold NaN or infinity.
+        """
+        same = ys is None or ys is xs
+        rows = as_layers(xs, "xs", self._names.rows)
+        columns = rows if same else as_layers(ys, "ys", self._names.columns)
+        n = _samples(rows, columns)
+        names = self._names.agreed(list(rows), list(columns), same)
+        if n < LEAST_SAMPLES:
+            self._names = names
+            self._skip()
+            return self
+        v, constant_v = self._pack(rows)
+        w, constant_w = (v, constant_v) if same else self._pack(columns)
+        self._add(names, v, w, n, constant_v, constant_w)
+        return self
+
+    def update_packed(self, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> Self:
+        """Add one minibatch whose Grams are packed already: for those who see one activation at a time.
+
+        ``rows`` and ``columns`` must have been given to the constructor.
+
+        Args:
+            v: Packed U-centred Grams (:func:`pyscale.ops.packed_gram`) of the first set's layers, (L, n (n - 1) / 2).
+            w: Those of the second set, (M, n (n - 1) / 2); ``v`` itself for a set with itself.
+            n: Samples in the minibatch; below 4 it is skipped and ``v`` and ``w`` are not looked at.
+            constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
+            constant_w: The same of the second set, shape (M,).
+
+        Returns:
+            The metric itself.
+
+        Raises:
+            ValueError: The shapes do not fit, or a layer that is not constant has non-finite values.
+        """
+        rows, columns = self._names.rows, self._names.columns
+        if rows is None or columns is None:
+            raise ValueError("update_packed needs the names of the layers: give rows and columns to MinibatchCKA")
+        names = self._names.agreed(rows, columns, w is v)
+        if n < LEAST_SAMPLES:
+            self._names = names
+            self._skip()
+            return self
+        for name, packed, layers in (("v", v, rows), ("w", w, columns)):
+            expected = (len(layers), n * (n - 1) // 2)
+            if packed.shape != expected:
+                raise ValueError(
+                    f"{name} has shape {tuple(packed.shape)}; expected {expected}, "
+                    f"for {len(layers)} layers and {n} samples"
+                )
+        self._add(names, v, w, n, constant_v, constant_w)
+        return self
+
+    def self_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sums of |U|² over minibatches of both sets, (L,) and (M,): what a permutation null divides by."""
+        _, xx, yy = self._seen().totals()
+        return xx.cpu().numpy(), yy.cpu().numpy()
+
+    def compute(self) -> Similarities:
+        """Return similarities, jackknife errors, chance levels and z-scores of everything seen so far.
+
+        Layers that were constant to rounding in every minibatch get NaN, with a warning that names them.
+
+        Raises:
+            ValueError: No minibatch of at least 4 samples was seen.
+        """
+        sums = self._seen()
+        dead_rows, dead_columns = ~sums.varies_x.cpu().numpy(), ~sums.varies_y.cpu().numpy()
+        names = [*zip(self.rows or [], dead_rows, strict=True), *zip(self.columns or [], dead_columns, strict=True)]
+        warn_constant((f"layer {name!r}" for name in dict.fromkeys(n for n, dead in names if dead)), "CKA")
+        ratios = sums.values()
+        if self._names.same:
+            ratios.fill_diagonal_(1.0)
+        undefined = dead_rows[:, None] | dead_columns[None, :]
+        values, stderr, zscores = (
+            np.where(undefined, np.nan, t.cpu().numpy()) for t in (ratios, sums.stderr(), sums.zscores())
+        )
+        return Similarities(values, stderr, np.zeros_like(values), zscores)
+
+    def reset(self) -> Self:
+        """Forget all minibatches, and the names of layers that were not given to the constructor."""
+        self._names = self._names.forgotten()
+        self._sums = None
+        self.batches = self.skipped = 0
+        return self
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the sums to ``device``, where later updates must then be."""
+        self._device = torch.device(device)
+        self._sums = self._sums.to(device) if self._sums is not None else None
+        return self
+
+    def _pack(self, layers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the packed Grams (L, N) of a minibatch and which layers are constant (L,)."""
+        packed = []
+        for name, x in layers.items():
+            gram = packed_gram(x, kernel=self.kernel, bandwidth=self.bandwidth)
+            if not bool(torch.isfinite(gram.values.sum())) and not bool(gram.constant):
+                gram = self._pack_again(name, x)
+            packed.append(gram)
+        dtype = max((gram.values.dtype for gram in packed), key=lambda d: d.itemsize)
+        return torch.stack([g.values.to(dtype) for g in packed]), torch.stack([g.constant for g in packed])
+
+    def _pack_again(self, name: str, x: Tensor) -> Any:
+        """Pack in float64 what left float32's range, or raise ValueError where the activations are at fault."""
+        where = f"activations of layer {name!r}"
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError(f"{where} hold {describe_nonfinite(x)} in batch {self.batches}")
+        gram = packed_gram(x.double(), kernel=self.kernel, bandwidth=self.bandwidth)
+        if not bool(torch.isfinite(gram.values.sum())):
+            reason = (
+                "more than half of the pairs of samples are equal" if self.kernel == "rbf" else "they are too large"
+            )
+            raise ValueError(f"{where} have no finite {self.kernel} kernel in batch {self.batches}: {reason}")
+        return gram
+
+    def _add(self, names: LayerNames, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> None:
+        same = w is v
+        if self._device is not None and v.device != self._device:
+            raise ValueError(f"activations are on {v.device} and the metric on {self._device}; move one of them")
+        v = _without_constant(v, constant_v)
+        w, constant_w = (v, constant_v) if same else (_without_constant(w, constant_w), constant_w)
+        numerator = 2 * hsic_pairs(v, w)
+        xx = numerator.diagonal().clone() if same else 2 * _squares(v)
+        yy = xx if same else 2 * _squares(w)
+        self._check_sums(names, xx, yy)
+        self._join(PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w)))
+        self._names = names
+        self.batches += 1
+
+    def _join(self, sums: PairSums) -> None:
+        if self._sums is None:
+            self._device = self._device or sums.variance.device
+            self._sums = sums.to(self._device)
+        else:
+            self._sums.join_(sums)
+
+    def _check_sums(self, names: LayerNames, xx: Tensor, yy: Tensor) -> None:
+        """Raise ValueError where a layer's self-term is not finite: one look for the whole minibatch."""
+        if bool(torch.isfinite(xx.sum() + yy.sum())):
+            return
+        for layers, sums in ((names.rows, xx), (names.columns, yy)):
+            for name, finite in zip(layers or [], torch.isfinite(sums).tolist(), strict=True):
+                if not finite:
+                    raise ValueError(f"activations of layer {name!r} hold NaN or infinity in batch {self.batches}")
+
+    def _skip(self) -> None:
+        if self.skipped == 0:
+            warnings.warn(
+                f"batch {self.batches} has fewer than {LEAST_SAMPLES} samples, which carry no information on the "
+                f"unbiased CKA: it is skipped, as later ones will be",
+                UserWarning,
+                stacklevel=3,
+            )
+        self.batches += 1
+        self.skipped += 1
+
+    def _seen(self) -> PairSums:
+        if self._sums is None:
+            raise ValueError(
+                f"no minibatch of at least {LEAST_SAMPLES} samples was seen, and {self.skipped} smaller ones were "
+                f"skipped; call update first"
+            )
+        return self._sums
+
+    def _options(self) -> dict[str, Any]:
+        return {"kernel": self.kernel, "bandwidth": self.bandwidth}
+
+    def _layout(self) -> dict[str, Any] | None:
+        return None if self._sums is None else {**self._names.state(), "device": str(self._device)}
+
+    def _state(self) -> dict[str, Any]:
+        sums = {} if self._sums is None else {"sums": self._sums.state()}
+        return {"batches": self.batches, "skipped": self.skipped, "names": self._names.state(), **sums}
+
+    def _load(self, state: dict[str, Any]) -> None:
+        names, batches, skipped = self._names.loaded(state["names"]), state["batches"], state["skipped"]
+        sums = PairSums.from_state(state["sums"]) if "sums" in state else None
+        self._sums = None
+        if sums is not None:
+            self._join(sums)
+        self._names, self.batches, self.skipped = names, batches, skipped
+
+    def _merge(self, other: Self) -> None:
+        if other._sums is not None:
+            self._names = self._names.loaded(other._names.state())
+            self._join(other._sums)
+        self.batches += other.batches
+        self.skipped += other.skipped
+
+
+def _samples(rows: dict[str, Tensor], columns: dict[str, Tensor]) -> int:
+    """Return the number of samples that all layers share."""
+    (first, x), *others = [*rows.items(), *columns.items()]
+    for name, y in others:
+        if len(y) != len(x):
+            raise ValueError(
+                f"layer {first!r} has {len(x)} samples and layer {name!r} has {len(y)}; "
+                f"row i of all must be the same sample"
+            )
+        if y.device != x.device:
+            raise ValueError(f"layer {first!r} is on {x.device} and layer {name!r} on {y.device}; move one of them")
+    return len(x)
+
+
+def _without_constant(v: Tensor, constant: Tensor) -> Tensor:
+    """Return ``v`` with zeros for constant layers, whose U-centred Gram is zero and whose computed one is noise."""
+    return torch.where(constant.to(v.device)[:, None], 0.0, v) if bool(constant.any()) else v
+
+
+def _squares(v: Tensor) -> Tensor:
+    """Return the squared norm of every row (L, N) -> (L,), in float64."""
+    return torch.stack([hsic_pairs(row[None], row[None])[0, 0] for row in v])
