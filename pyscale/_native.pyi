@@ -51,3 +51,14 @@ def cross_moments(S: Matrix, X: Matrix, shift_x: Matrix, Y: Matrix, shift_y: Mat
 
 def merge_moments(S: Matrix, T: Matrix, dx: Matrix, dy: Matrix, weight: float) -> None:
     """S (p, q) += T + weight dx^T dy in float64."""
+
+def cuda_device_count() -> int:
+    """The GPUs the driver offers; 0 where there is no driver or no CUDA in this build. Never fails."""
+
+# Only where HAS_CUDA:
+
+def cuda_gram_workspace(n: int, p: int) -> int:
+    """How many float64 ``cuda_gram`` needs as workspace for X (n, p)."""
+
+def cuda_gram(G: Matrix, X: Matrix, shift: Matrix | None, workspace: Matrix, device: int, stream: int) -> None:
+    """Queue G (n, n) = (X - 1 shift)(X - 1 shift)^T on a stream; the shift (1, p) is float64 where X is, else float32."""

@@ -36,12 +36,14 @@ void register_types(py::module_& module) {
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Native kernels of pyscale.";
   module.attr("__version__") = PYSCALE_VERSION;
-#ifdef PYSCALE_HAS_CUDA
-  module.attr("HAS_CUDA") = true;
-#else
-  module.attr("HAS_CUDA") = false;
-#endif
   module.attr("CUDA_ARCHS") = PYSCALE_BUILT_ARCHS;
   pyscale::bindings::register_types(module);
   pyscale::bindings::register_cpu(module);
+#ifdef PYSCALE_HAS_CUDA
+  module.attr("HAS_CUDA") = true;
+  pyscale::bindings::register_cuda(module);
+#else
+  module.attr("HAS_CUDA") = false;
+  module.def("cuda_device_count", [] { return 0; });
+#endif
 }

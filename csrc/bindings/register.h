@@ -6,5 +6,6 @@
 namespace pyscale::bindings {
 
 void register_cpu(pybind11::module_& module);
+void register_cuda(pybind11::module_& module);  // defined in builds with CUDA
 
 }  // namespace pyscale::bindings

@@ -43,5 +43,8 @@ def linear_gram(x: Tensor, shift: Tensor | None) -> Tensor:
     G = x.new_empty((len(x), len(x)), dtype=work)
     point = None if shift is None else shift.to(work)[None].contiguous()
     stream = torch.cuda.current_stream(x.device).cuda_stream
-    _native.cuda_gram(matrix(G), matrix(x), None if point is None else matrix(point), x.device.index, stream)
+    workspace = x.new_empty((1, _native.cuda_gram_workspace(*x.shape)), dtype=torch.float64)
+    _native.cuda_gram(
+        matrix(G), matrix(x), None if point is None else matrix(point), matrix(workspace), x.device.index, stream
+    )
     return G
