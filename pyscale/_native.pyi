@@ -61,4 +61,4 @@ def cuda_gram_workspace(n: int, p: int) -> int:
     """How many float64 ``cuda_gram`` needs as workspace for X (n, p)."""
 
 def cuda_gram(G: Matrix, X: Matrix, shift: Matrix | None, workspace: Matrix, device: int, stream: int) -> None:
-    """Queue G (n, n) = (X - 1 shift)(X - 1 shift)^T on a stream; the shift (1, p) is float64 where X is, else float32."""
+    """Queue G (n, n) = (X - 1 shift)(X - 1 shift)^T; the shift (1, p) is float64 where X is, else float32."""
