@@ -1,0 +1,6 @@
+"""Two models, many layers: one comparison, with its errors, its chance level and its provenance."""
+
+from pyscale.comparison.engine import compare
+from pyscale.comparison.result import Comparison
+
+__all__ = ["Comparison", "compare"]

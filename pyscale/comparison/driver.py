@@ -1,0 +1,170 @@
+"""One pass over the data: batches go through the models, activations into the strategy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pyscale.comparison.batches import Forward, Pair, count_batches, count_samples, forward_batch, move, paired_batches
+from pyscale.comparison.hooks import Tap
+from pyscale.comparison.layers import Selection
+from pyscale.comparison.minibatch import MinibatchStrategy
+from pyscale.comparison.options import Options
+from pyscale.comparison.scores import Scores
+from pyscale.comparison.state import home
+from pyscale.comparison.wrappers import unwrap
+
+
+class Strategy(Protocol):
+    """What is done with activations."""
+
+    least_samples: int  # a smaller batch is skipped
+
+    def begin(self, batch: int) -> None:
+        """Prepare for a batch."""
+
+    def take_x(self, row: str, activation: Tensor) -> None:
+        """Take an activation of model_x, inside its hook."""
+
+    def take_y(self, row: str, activation: Tensor) -> None:
+        """Take an activation of model_y, inside its hook."""
+
+    def finish(self, rows: list[str], columns: list[str], samples: int) -> None:
+        """Add the batch, all of whose activations have been taken."""
+
+    def scores(self) -> Scores:
+        """Return the similarities of everything taken."""
+
+
+class Side:
+    """One of the two models, tapped.
+
+    Args:
+        label: What errors call it.
+        model: The model as the user gave it.
+        selection: Its layers that are compared.
+        forward: The user's way of calling it; None is :func:`forward_batch`.
+    """
+
+    def __init__(self, label: str, model: nn.Module, selection: Selection, forward: Forward | None) -> None:
+        self.model = model
+        self.inner = unwrap(model)
+        self.tap = Tap(label, selection)
+        self._forward = forward
+
+    def call(self, batch: Any, device: torch.device) -> None:
+        """Run the model on a copy of the batch, which the model may then overwrite, and drop what it returns."""
+        batch = move(batch, device)
+        if self._forward is None:
+            forward_batch(self.inner, batch)
+        else:
+            self._forward(self.model, batch)
+
+
+class Run:
+    """A comparison under way.
+
+    Attributes:
+        options: What is computed.
+        x: The model whose layers are the rows.
+        y: The model whose layers are the columns.
+        device: Where they run.
+        batches: Batches compared so far.
+        skipped: Batches that were too small.
+        samples: Samples compared so far.
+    """
+
+    def __init__(self, options: Options, x: Side, y: Side, *, one_loader: bool, device: torch.device | None) -> None:
+        self.options = options
+        self.x, self.y = x, y
+        self.device = device or _shared_device(x.model, y.model)
+        self.batches = self.skipped = self.samples = 0
+        self._one_pass = one_loader and x.inner is y.inner
+        self._same = self._one_pass and _same_layers(x.tap.selection, y.tap.selection)
+        self._strategy: Strategy = MinibatchStrategy(options, same=self._same)
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of model_x's compared layers, in forward order."""
+        return self.x.tap.rows
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of model_y's."""
+        return (self.x if self._same else self.y).tap.rows
+
+    def over(self, loader: Iterable[Any], loader_y: Iterable[Any] | None, *, progress: bool) -> Scores:
+        """Run the models over the loaders and return the similarities.
+
+        Raises:
+            ValueError: The loaders, the layers or the activations are not fit to be compared.
+        """
+        name = f"{type(self.x.inner).__name__} / {type(self.y.inner).__name__}: {self.options.metric}"
+        total = count_batches(loader, self.options.max_batches)
+        with ExitStack() as stack:
+            stack.enter_context(self.x.tap)
+            if not self._same:
+                stack.enter_context(self.y.tap)
+            bar = stack.enter_context(tqdm(total=total, desc=name, unit="batch", disable=not progress))
+            for pair in paired_batches(loader, loader_y, self.options.max_batches):
+                self._add(pair)
+                bar.update()
+        if self.batches:
+            return self._strategy.scores()
+        if self.skipped == 0:
+            raise ValueError("loader is empty; expected at least one batch")
+        raise ValueError(
+            f"all {self.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
+            f"information; give loader a larger batch_size"
+        )
+
+    def _add(self, pair: Pair) -> None:
+        samples = count_samples(pair.x)
+        if samples is None or samples >= self._strategy.least_samples:
+            self._strategy.begin(pair.number)
+            self._forward(pair, samples)
+            samples = self.x.tap.samples or 0
+        if samples < self._strategy.least_samples:
+            self._skip(pair.number, samples)
+            return
+        self._strategy.finish(self.rows, self.columns, samples)
+        self.batches += 1
+        self.samples += samples
+
+    def _forward(self, pair: Pair, samples: int | None) -> None:
+        strategy = self._strategy
+        with ExitStack() as stack:
+            stack.enter_context(self.x.tap.recording(strategy.take_x, pair.number, samples))
+            if self._one_pass and not self._same:
+                stack.enter_context(self.y.tap.recording(strategy.take_y, pair.number, samples))
+            self.x.call(pair.x, self.device)
+        if not self._one_pass:
+            with self.y.tap.recording(strategy.take_y, pair.number, self.x.tap.samples):
+                self.y.call(pair.y, self.device)
+
+    def _skip(self, number: int, samples: int) -> None:
+        if self.skipped == 0:
+            warnings.warn(
+                f"batch {number} has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
+                f"on {self.options.metric}, so it is skipped, as later ones will be",
+                UserWarning,
+                stacklevel=5,
+            )
+        self.skipped += 1
+
+
+def _shared_device(model_x: nn.Module, model_y: nn.Module) -> torch.device:
+    x, y = home(model_x), home(model_y)
+    if x is not None and y is not None and x != y:
+        raise ValueError(f"model_x is on {x} and model_y on {y}; move one of them, or pass device=")
+    return x or y or torch.device("cpu")
+
+
+def _same_layers(one: Selection, other: Selection) -> bool:
+    return one.modules == other.modules and one.calls == other.calls

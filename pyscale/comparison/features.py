@@ -1,0 +1,44 @@
+"""From an activation of any shape to a matrix: flattened, pooled, or one row for each position."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from pyscale.ops.dtypes import accumulator_dtype, result_dtype
+
+Features = Literal["flatten", "pool", "positions"]
+
+
+def flatten_for_gram(activation: Tensor) -> Tensor:
+    """Return the activation as (n, p), its features in the order in which they lie in memory.
+
+    A Gram matrix doesn't depend on the order of features, so a channels-last or transposed activation needs no copy.
+    """
+    order = sorted(range(1, activation.ndim), key=activation.stride, reverse=True)
+    return activation.permute(0, *order).reshape(len(activation), -1)
+
+
+def pool(activation: Tensor) -> Tensor:
+    """Return the means (n, channels) over everything but samples and channels.
+
+    Channels are the second dimension of four and more, the last of three. Means are formed in the widest type and
+    rounded to float32 (float64 for float64), so that a set constant in its own type stays constant.
+    """
+    if activation.ndim < 3:
+        return activation.reshape(len(activation), -1)
+    others = 1 if activation.ndim == 3 else tuple(range(2, activation.ndim))
+    return activation.mean(others, dtype=accumulator_dtype(activation.device)).to(result_dtype(activation.dtype))
+
+
+def positions(activation: Tensor) -> Tensor:
+    """Return the activation as (n x positions, channels): a row for each pixel or token of each sample."""
+    if activation.ndim < 3:
+        return activation.reshape(len(activation), -1)
+    return (activation if activation.ndim == 3 else activation.movedim(1, -1)).flatten(0, -2)
+
+
+def grid(activation: Tensor) -> tuple[int, ...]:
+    """Return the positions' layout within a sample: (h, w) of four dimensions, (tokens,) of three, () of two."""
+    return tuple(activation.shape[1:2] if activation.ndim == 3 else activation.shape[2:])

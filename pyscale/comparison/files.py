@@ -1,0 +1,104 @@
+"""Results on disk: one ``.npz`` of plain arrays and a JSON header, written whole or not at all, never unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+import numpy as np
+
+from pyscale.comparison.scores import Matrix
+
+ARRAYS = ("values", "stderr", "chance", "zscores", "pvalues")
+_FORMAT = "pyscale comparison"
+_VERSION = 1
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError, NotImplementedError)
+
+
+def save(path: str | PathLike[str], arrays: dict[str, Matrix], header: dict[str, Any]) -> None:
+    """Write arrays and a JSON header.
+
+    Args:
+        path: The file; an existing one is replaced once the new one is complete.
+        arrays: Arrays by name, of ``ARRAYS``.
+        header: What else there is, as JSON types.
+    """
+    text = json.dumps({"format": _FORMAT, "version": _VERSION, **header})
+    with replacing(path) as file:
+        np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def load(path: str | PathLike[str]) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    """Read what :func:`save` wrote.
+
+    Returns:
+        The arrays by name and the header, whose ``rows``, ``columns`` and ``meta`` have been checked.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or something else, or of a later version.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        try:
+            arrays, header = _read(file)
+        except _DAMAGE as error:
+            raise ValueError(f"{path} is damaged or no comparison: {error}") from error
+    if header.get("format") != _FORMAT:
+        raise ValueError(f"{path} is no comparison")
+    if header.get("version") != _VERSION:
+        raise ValueError(f"{path} has format version {header.get('version')}; this pyscale reads version {_VERSION}")
+    try:
+        _check(arrays, header)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return arrays, header
+
+
+@contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` that takes its place if the block succeeds and vanishes if not."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(file: IO[bytes]) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    with np.load(file, allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        header = json.loads(archive["header"].tobytes().decode())
+        if not isinstance(header, dict):
+            raise ValueError("its header is no object")
+        return {name: archive[name] for name in ARRAYS if name in archive}, header
+
+
+def _check(arrays: dict[str, Matrix], header: dict[str, Any]) -> None:
+    for kind in ("rows", "columns"):
+        names = header.get(kind)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{kind} are no list of names")
+    if not isinstance(header.get("meta"), dict):
+        raise ValueError("meta is no object")
+    shape = len(header["rows"]), len(header["columns"])
+    for name in ARRAYS[:4]:
+        if name not in arrays:
+            raise ValueError(f"{name} is missing")
+    for name, array in arrays.items():
+        if array.dtype != np.float64 or array.shape != shape:
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; expected float64 of shape {shape}")

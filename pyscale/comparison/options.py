@@ -1,0 +1,108 @@
+"""What is computed and how, and which combinations make no sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pyscale.comparison.features import Features
+from pyscale.comparison.memory import parse_size
+from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
+
+Metric = Literal["cka", "cca", "cca_r2", "svcca", "pwcca", "procrustes"]
+Mode = Literal["minibatch", "exact"]
+Estimator = Literal["unbiased", "biased"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """A comparison's options, checked; ``mode`` is resolved."""
+
+    metric: Metric
+    mode: Mode
+    kernel: Kernel
+    estimator: Estimator
+    bandwidth: float
+    features: Features
+    permutations: int
+    seed: int
+    max_batches: int | None
+    memory: int | None  # bytes
+
+
+def resolve_options(
+    *,
+    metric: Metric,
+    mode: Mode | None,
+    kernel: Kernel,
+    estimator: Estimator,
+    bandwidth: float,
+    features: Features,
+    permutations: int,
+    seed: int,
+    max_batches: int | None,
+    memory: int | str | None,
+) -> Options:
+    """Check options, alone and together, and choose the mode where it is None.
+
+    Raises:
+        ValueError: An option has an unknown value, or two exclude each other; the message says why.
+    """
+    check_choice("metric", metric, get_args(Metric))
+    check_choice("mode", mode, (None, *get_args(Mode)))
+    check_choice("kernel", kernel, get_args(Kernel))
+    check_choice("estimator", estimator, get_args(Estimator))
+    check_choice("features", features, get_args(Features))
+    check_bandwidth(bandwidth)
+    _check_count("permutations", permutations, least=0)
+    if max_batches is not None:
+        _check_count("max_batches", max_batches, least=1)
+    if mode is None:
+        by_batches = metric == "cka" and estimator == "unbiased" and features != "positions"
+        mode = "minibatch" if by_batches else "exact"
+    reason = _why_refused(metric, mode, kernel, estimator, features, permutations)
+    if reason is not None:
+        raise ValueError(reason)
+    size = None if memory is None else parse_size(memory, "memory")
+    return Options(
+        metric, mode, kernel, estimator, float(bandwidth), features, permutations, int(seed), max_batches, size
+    )
+
+
+def _why_refused(
+    metric: Metric, mode: Mode, kernel: Kernel, estimator: Estimator, features: Features, permutations: int
+) -> str | None:
+    if metric != "cka" and kernel != "linear":
+        return f"kernel is {kernel!r}, but metric {metric!r} has no kernel; only 'cka' has one"
+    if metric != "cka" and estimator != "unbiased":
+        return f"estimator is {estimator!r}, but metric {metric!r} has no estimators to choose from; only 'cka' has"
+    if mode == "minibatch":
+        return _why_not_minibatch(metric, estimator, features)
+    if kernel != "linear":
+        return f"kernel is {kernel!r}, which needs all samples at once; mode='exact' takes 'linear' only"
+    if permutations:
+        return (
+            f"permutations is {permutations}, but mode 'exact' keeps no samples that could be permuted; "
+            f"use metric='cka', mode='minibatch'"
+        )
+    return None
+
+
+def _why_not_minibatch(metric: Metric, estimator: Estimator, features: Features) -> str | None:
+    if metric != "cka":
+        return f"mode is 'minibatch', but metric {metric!r} is not an average over minibatches; use mode='exact'"
+    if estimator != "unbiased":
+        return (
+            "mode is 'minibatch' and estimator 'biased': the bias of a minibatch depends on its size and averaging "
+            "doesn't remove it; use mode='exact' or estimator='unbiased'"
+        )
+    if features == "positions":
+        return "features is 'positions', whose rows outgrow a minibatch's Gram matrix; use mode='exact'"
+    return None
+
+
+def _check_count(name: str, value: int, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r}; expected an integer")
+    if value < least:
+        raise ValueError(f"{name} is {value}; expected at least {least}")

@@ -1,0 +1,34 @@
+"""Where a result came from: everything needed to judge it, or to compute it again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from pyscale.comparison.driver import Run
+from pyscale.ops.build import build_info
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return options, data, models, versions and machine of a finished run, as JSON types only."""
+    skipped = {side.tap.label: dict(side.tap.skipped) for side in (run.x, run.y)}
+    return {
+        **asdict(run.options),
+        "model_x": type(run.x.inner).__name__,
+        "model_y": type(run.y.inner).__name__,
+        "samples": run.samples,
+        "batches": run.batches,
+        "skipped_batches": run.skipped,
+        "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
+        "dtype": sorted(run.x.tap.dtypes | run.y.tap.dtypes),
+        "device": str(run.device),
+        "threads": torch.get_num_threads(),
+        "isa": build_info().isa,
+        "pyscale": version("pyscale"),
+        "torch": torch.__version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
