@@ -22,7 +22,7 @@ def serves(x: Tensor) -> bool:
 def gram(x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return the centred Gram matrix (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
     shift = x.mean(dim=0, dtype=torch.float64) if kernel == "rbf" or centering != "none" else None
-    K = linear_gram(x, shift).double()
+    K = linear_gram(x, shift)
     if kernel == "rbf":
         D = reference.squared_distances(K)
         K = torch.exp(-D / (2 * (bandwidth * reference.median_distance(D)) ** 2))
@@ -37,13 +37,14 @@ def packed_gram(x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype
 
 
 def linear_gram(x: Tensor, shift: Tensor | None) -> Tensor:
-    """Return (X - 1 shiftᵀ)(X - 1 shiftᵀ)ᵀ (n, n), symmetric to the bit; ``shift`` (p,) or None for none."""
+    """Return (X - 1 shiftᵀ)(X - 1 shiftᵀ)ᵀ (n, n) in float64, symmetric to the bit; ``shift`` (p,) or None for none."""
     x = rows(x)
-    work = result_dtype(x.dtype)
-    G = x.new_empty((len(x), len(x)), dtype=work)
-    point = None if shift is None else shift.to(work)[None].contiguous()
+    n, p = x.shape
+    G = x.new_empty((n, n), dtype=torch.float64)
+    point = None if shift is None else shift.to(result_dtype(x.dtype))[None].contiguous()
+    # Allocated on torch's current stream, on which the kernel is queued: the allocator won't hand it on too early.
+    workspace = x.new_empty((1, _native.cuda_gram_workspace(n, p)), dtype=torch.float64)
     stream = torch.cuda.current_stream(x.device).cuda_stream
-    workspace = x.new_empty((1, _native.cuda_gram_workspace(*x.shape)), dtype=torch.float64)
     _native.cuda_gram(
         matrix(G), matrix(x), None if point is None else matrix(point), matrix(workspace), x.device.index, stream
     )

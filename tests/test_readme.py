@@ -1,0 +1,28 @@
+"""The README's Python runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.splitlines()[0])
+def test_example_runs(example, capsys):
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_there_is_an_import_example_of_about_ten_lines():
+    assert any(len(example.splitlines()) <= 11 for example in EXAMPLES)
+
+
+def test_pictures_and_links_are_there():
+    root = Path(__file__).resolve().parents[1]
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
+    assert targets
+    assert not [target for target in targets if not (root / target).exists()]
