@@ -10,7 +10,7 @@ from typing import Any
 from pyscale.models.architecture import Network
 from pyscale.models.checkpoint import load_weights
 from pyscale.models.recipe import Recipe
-from pyscale.models.registry import architecture
+from pyscale.models.registry import lookup
 from pyscale.models.scaling import Scaling
 
 
@@ -58,7 +58,7 @@ def build(
         >>> model(torch.zeros(5, 1, 16, 16)).shape
         torch.Size([5, 10])
     """
-    base = architecture(name)
+    base = lookup(name)
     recipe = Recipe(
         name=name,
         scaling=Scaling() if scaling is None else scaling,

@@ -59,8 +59,8 @@ def profile(
     not by module class, so a subclass of ``nn.Conv2d`` or a functional call counts like any other. Activations are the
     output elements of all convolutions. Latency is the median of ``repeats`` forward passes in eval and inference mode,
     on the device that holds the model, after the counting pass and three more to warm up, with the device synchronised
-    around each. On the meta device everything but latency is counted, and nothing computed. The training or eval mode
-    of every module is left as found.
+    around each. On the meta device everything but latency is counted, and nothing computed. A compiled model is counted
+    as it was before, and timed as compiled. The training or eval mode of every module is left as found.
 
     Args:
         model: any network that takes images (n, channels, side, side).
@@ -105,7 +105,7 @@ def profile(
     )
 
 
-class _ConvolutionOutputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _ConvolutionOutputs(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
     """Adds up the elements of every convolution's output."""
 
     def __init__(self) -> None:
@@ -142,9 +142,10 @@ def _images(model: nn.Module, batch_size: int, channels: int, side: int) -> Tens
 
 def _count(model: nn.Module, image: Tensor) -> tuple[int, int]:
     """Multiply-accumulates and convolution outputs of one forward pass."""
+    eager = getattr(model, "_orig_mod", model)  # what torch.compile wrapped: compiled code dispatches no convolutions
     outputs = _ConvolutionOutputs()
     with torch.no_grad(), FlopCounterMode(display=False) as flops, outputs:
-        model(image)
+        eager(image)
     return flops.get_total_flops() // 2, outputs.elements
 
 

@@ -35,7 +35,7 @@ def names() -> list[str]:
     return list(_ARCHITECTURES)
 
 
-def architecture(name: str) -> Architecture:
+def lookup(name: str) -> Architecture:
     """The unscaled architecture behind a name.
 
     Raises:

@@ -127,6 +127,15 @@ def test_latency_is_measured():
         found.latency = 0
 
 
+def test_a_compiled_model_is_counted_as_it_was_and_timed_as_it_is():
+    model = build("cifar_resnet8", image_size=8)
+    compiled = torch.compile(model, backend="eager")
+    plain, found = profile(model, repeats=0), profile(compiled, repeats=1)
+    assert (found.parameters, found.macs, found.activations) == (plain.parameters, plain.macs, plain.activations)
+    assert found.latency > 0
+    assert profile(compiled, repeats=0).macs == plain.macs  # and once the code is there
+
+
 def test_modes_weights_and_random_state_are_left_as_found():
     model = build("cifar_resnet8", image_size=8).train()
     model.layer2.eval()
