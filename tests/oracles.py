@@ -29,9 +29,7 @@ def hsic_unbiased(K, L):
     K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
     one = np.ones(n)
     return (
-        np.trace(K @ L)
-        + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2))
-        - 2 / (n - 2) * (one @ K @ L @ one)
+        np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)
     ) / (n * (n - 3))
 
 

@@ -39,6 +39,20 @@ def as_layers(activations: Any, argument: str, names: Sequence[str] | None) -> d
     return {name: as_matrix(x, f"{argument}[{name!r}]") for name, x in given.items()}
 
 
+def same_everywhere(rows: dict[str, Tensor], columns: dict[str, Tensor]) -> int:
+    """Return the number of samples that all layers share; ValueError where it, or the device, is not the same."""
+    (first, x), *others = [*rows.items(), *columns.items()]
+    for name, y in others:
+        if len(y) != len(x):
+            raise ValueError(
+                f"layer {first!r} has {len(x)} samples and layer {name!r} has {len(y)}; "
+                f"row i of all must be the same sample"
+            )
+        if y.device != x.device:
+            raise ValueError(f"layer {first!r} is on {x.device} and layer {name!r} on {y.device}; move one of them")
+    return len(x)
+
+
 @dataclass(frozen=True)
 class LayerNames:
     """The names of both sets of layers, None while unknown, and whether the two are one set."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.base import Metric
-from pyscale.metrics.layers import LayerNames, as_layers
+from pyscale.metrics.layers import LayerNames, as_layers, same_everywhere
 from pyscale.metrics.pair_sums import PairSums
 from pyscale.metrics.validity import describe_nonfinite, warn_constant
 from pyscale.ops import hsic_pairs, packed_gram
@@ -116,7 +116,7 @@ class MinibatchCKA(Metric):
         same = ys is None or ys is xs
         rows = as_layers(xs, "xs", self._names.rows)
         columns = rows if same else as_layers(ys, "ys", self._names.columns)
-        n = _samples(rows, columns)
+        n = same_everywhere(rows, columns)
         names = self._names.agreed(list(rows), list(columns), same)
         if n < LEAST_SAMPLES:
             self._names = names
@@ -299,20 +299,6 @@ class MinibatchCKA(Metric):
             self._join(other._sums)
         self.batches += other.batches
         self.skipped += other.skipped
-
-
-def _samples(rows: dict[str, Tensor], columns: dict[str, Tensor]) -> int:
-    """Return the number of samples that all layers share."""
-    (first, x), *others = [*rows.items(), *columns.items()]
-    for name, y in others:
-        if len(y) != len(x):
-            raise ValueError(
-                f"layer {first!r} has {len(x)} samples and layer {name!r} has {len(y)}; "
-                f"row i of all must be the same sample"
-            )
-        if y.device != x.device:
-            raise ValueError(f"layer {first!r} is on {x.device} and layer {name!r} on {y.device}; move one of them")
-    return len(x)
 
 
 def _without_constant(v: Tensor, constant: Tensor) -> Tensor:

@@ -165,12 +165,12 @@ class CrossMoments:
         return replace(self, **_tensors(self, device))
 
 
-def hsic_from_sums(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int, estimator: str) -> Tensor:
-    r"""Return the linear HSIC of n samples from sums over features.
+def gram_product(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int, estimator: str) -> Tensor:
+    r"""Return the inner product of the centred linear Grams of n samples from sums over features.
 
     .. math::
-        \frac{1}{n(n-3)} \left[ |S_{xy}|_F^2 - \frac{n}{n-2} w + \frac{t_x t_y}{(n-1)(n-2)} \right]
-        \quad\text{or, biased,}\quad \frac{|S_{xy}|_F^2}{(n-1)^2}
+        \langle U(K), U(L) \rangle = |S_{xy}|_F^2 - \frac{n}{n-2} w + \frac{t_x t_y}{(n-1)(n-2)}
+        \quad\text{or, biased,}\quad \langle H K H, H L H \rangle = |S_{xy}|_F^2
 
     Args:
         square: :math:`|S_{xy}|_F^2`, 0-d or one for each pair.
@@ -181,8 +181,8 @@ def hsic_from_sums(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int, 
         estimator: "unbiased" or "biased".
     """
     if estimator == "biased":
-        return square / (n - 1) ** 2
-    return (square - n / (n - 2) * w + t_x * t_y / ((n - 1) * (n - 2))) / (n * (n - 3))
+        return square
+    return square - n / (n - 2) * w + t_x * t_y / ((n - 1) * (n - 2))
 
 
 def centred_slices(

@@ -24,13 +24,25 @@ def describe_nonfinite(x: Tensor) -> str:
     return "infinity"
 
 
-def warn_constant(subjects: Iterable[str], result: str, stacklevel: int = 3) -> None:
+def warn_constant(subjects: Iterable[str], result: str, stacklevel: int = 2) -> None:
     """Warn that the named sets are constant to rounding, so ``result`` is NaN for them; silent if there are none."""
     names = list(subjects)
     if names:
         verb = "is" if len(names) == 1 else "are"
         warnings.warn(
             f"{', '.join(names)} {verb} constant to rounding over the samples: {result} is NaN",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def warn_degenerate(subjects: Iterable[str], result: str, stacklevel: int = 2) -> None:
+    """Warn that all samples of the named sets are equally far apart, so ``result`` is NaN; silent if there are none."""
+    names = list(subjects)
+    if names:
+        warnings.warn(
+            f"all samples of {', '.join(names)} are equally far from one another to rounding, which leaves the "
+            f"unbiased estimator nothing to compare: {result} is NaN",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

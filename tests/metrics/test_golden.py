@@ -28,3 +28,9 @@ def test_cka(pair, kernel, estimator, bandwidth, expected, digits):
     value = ps.cka(*pair, kernel=kernel, estimator=estimator, bandwidth=bandwidth)
     assert type(value) is float
     assert value == pytest.approx(expected, abs=digits)
+
+
+def test_cca(pair):
+    result = ps.cca(*pair)
+    assert result.r2 == pytest.approx(0.54540, abs=5e-6)  # the sets centred; a published 0.54312 forgot to
+    assert result.mean == pytest.approx(0.73101, abs=5e-6)

@@ -1,0 +1,233 @@
+"""Canonical correlation analysis of activations held in memory: CCA, SVCCA and PWCCA."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pyscale.metrics.inputs import as_pair, in_kind
+from pyscale.metrics.validity import check_finite, warn_constant
+from pyscale.metrics.whitening import Whitened, WhitenedSet, whiten_set
+from pyscale.ops import reference
+from pyscale.ops.dtypes import accumulator_dtype
+from pyscale.ops.gram import check_choice, check_samples
+
+WeightBy = Literal["narrower", "x", "y"]
+
+
+@dataclass(frozen=True)
+class CCAResult:
+    """Canonical correlations of two sets; arrays and numbers are of the kind the activations were."""
+
+    correlations: Any  # (min(rank_x, rank_y),), descending, in [0, 1]
+    mean: Any  # of the correlations
+    r2: Any  # mean of their squares
+    rank_x: int
+    rank_y: int
+    chance: float  # mean r2 over all permutations of the samples of one set
+
+
+def cca(x: Any, y: Any, *, ridge: float = 0.0, rtol: float = 1e-6) -> CCAResult:
+    r"""Return the canonical correlations of two sets of activations of the same samples.
+
+    The singular values of :math:`Q_x^\top Q_y`, where Q are orthonormal bases of the centred sets: 1 for sets equal up
+    to an invertible linear map. In float64; ``mean`` and ``r2`` are differentiable for torch inputs.
+
+    Args:
+        x: Activations of shape (n, p), n >= 2: a torch tensor, a NumPy array or a DLPack array.
+        y: Activations of the same samples in the same order, shape (n, q).
+        ridge: Adds ridge · tr(S)/p to the diagonal of each covariance S, which shrinks directions of small variance.
+        rtol: Directions with σ <= rtol · σ_max are taken for rounding and dropped.
+
+    Returns:
+        The correlations, their mean and mean square, the ranks, and the chance level of ``r2``. NaN, with a warning,
+        where a set is constant to rounding.
+
+    Raises:
+        TypeError: An argument is no floating-point array.
+        ValueError: The shapes, devices or options do not fit, or an argument holds NaN or infinity.
+
+    Warns:
+        UserWarning: rank_x + rank_y > n - 1 leaves some correlations at 1 whatever the data.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyscale as ps
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((100, 3))
+        >>> result = ps.cca(x, x @ rng.standard_normal((3, 3)) + 5)
+        >>> result.correlations.round(6), round(result.r2, 6), round(result.chance, 4)
+        (array([1., 1., 1.]), 1.0, 0.0303)
+
+    References:
+        Hotelling, "Relations between two sets of variates", 1936; Björck and Golub, "Numerical methods for computing
+        angles between linear subspaces", 1973.
+    """
+    check_ridge(ridge)
+    wx, wy, tx, ty = _whitened(x, y, rtol=rtol, ridge=ridge)
+    return correlate(wx.cross(wy), wx, wy, tx.shape[0], lambda result: in_kind(x, result, tx, ty))
+
+
+def svcca(x: Any, y: Any, *, variance: float = 0.99, rtol: float = 1e-6) -> CCAResult:
+    r"""Return the canonical correlations of the leading principal directions of two sets of activations.
+
+    Each set keeps the fewest directions that hold ``variance`` of :math:`\sum \sigma^2`. ``mean`` and ``r2`` are
+    differentiable for torch inputs.
+
+    Args:
+        x: Activations of shape (n, p), n >= 2: a torch tensor, a NumPy array or a DLPack array.
+        y: Activations of the same samples in the same order, shape (n, q).
+        variance: The share of variance to keep, in (0, 1].
+        rtol: Directions with σ <= rtol · σ_max are taken for rounding and dropped.
+
+    Returns:
+        As :func:`cca`, of the truncated sets.
+
+    Raises:
+        TypeError: An argument is no floating-point array.
+        ValueError: The shapes, devices or options do not fit, or an argument holds NaN or infinity.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyscale as ps
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((100, 5)) * [10, 5, 1, 0.1, 0.1]
+        >>> ps.svcca(x, x).rank_x
+        2
+
+    References:
+        Raghu et al., "SVCCA: singular vector canonical correlation analysis for deep learning dynamics and
+        interpretability", 2017.
+    """
+    check_variance(variance)
+    wx, wy, tx, ty = _whitened(x, y, rtol=rtol, variance=variance)
+    return correlate(wx.cross(wy), wx, wy, tx.shape[0], lambda result: in_kind(x, result, tx, ty))
+
+
+def pwcca(x: Any, y: Any, *, weight_by: WeightBy = "narrower", rtol: float = 1e-6) -> Any:
+    r"""Return the projection-weighted mean of the canonical correlations.
+
+    .. math:: \frac{\sum_i \alpha_i \rho_i}{\sum_i \alpha_i}, \qquad \alpha_i = \sum_j |\langle h_i, x_j \rangle|,
+
+    with h the unit canonical variates of the chosen side and x_j its centred columns. Not symmetric in general. Where
+    correlations are tied, the variates, and with them the weights, are free within the tied space. No gradients.
+
+    Args:
+        x: Activations of shape (n, p), n >= 2: a torch tensor, a NumPy array or a DLPack array.
+        y: Activations of the same samples in the same order, shape (n, q).
+        weight_by: The side that gives the weights; "narrower" is that of fewer columns, x where they are as many.
+        rtol: Directions with σ <= rtol · σ_max are taken for rounding and dropped.
+
+    Returns:
+        A float for NumPy input, else a 0-d array of ``x``'s kind; NaN, with a warning, where a set is constant to
+        rounding.
+
+    Raises:
+        TypeError: An argument is no floating-point array.
+        ValueError: The shapes, devices or options do not fit, or an argument holds NaN or infinity.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyscale as ps
+        >>> x = np.random.default_rng(0).standard_normal((100, 3))
+        >>> round(ps.pwcca(x, 2 * x), 6)
+        1.0
+
+    References:
+        Morcos, Raghu and Bengio, "Insights on representational similarity in neural networks with canonical
+        correlation", 2018, eq. 3.
+    """
+    check_choice("weight_by", weight_by, ("narrower", "x", "y"))
+    with torch.no_grad():
+        wx, wy, tx, ty = _whitened(x, y, rtol=rtol)
+        return in_kind(x, projection_weighted(wx.cross(wy), wx, wy, tx.shape[0], weight_by), tx, ty)
+
+
+def correlate(C: Tensor, x: Whitened, y: Whitened, n: int, restore: Any) -> CCAResult:
+    """Return the result for the whitened cross product C (rank_x, rank_y) of n samples; ``restore`` gives its kind."""
+    warn_few_samples(x, y, n)
+    correlations = torch.linalg.svdvals(C).clamp(0, 1)
+    mean = correlations.mean()  # of none: NaN
+    return CCAResult(
+        restore(correlations), restore(mean), restore(correlations.square().mean()), x.rank, y.rank, chance_r2(x, y, n)
+    )
+
+
+def projection_weighted(C: Tensor, x: Whitened, y: Whitened, n: int, weight_by: str) -> Tensor:
+    """Return PWCCA, 0-d, from the whitened cross product C (rank_x, rank_y) of n samples."""
+    warn_few_samples(x, y, n)
+    left, rho, right = torch.linalg.svd(C, full_matrices=False)
+    if weight_by == "narrower":
+        weight_by = "x" if len(x.loadings) <= len(y.loadings) else "y"
+    # x_j · h_i for all columns j: h_i = U a_i, and Xᵀ U are the loadings
+    projections = x.loadings @ left if weight_by == "x" else y.loadings @ right.T
+    weights = projections.abs().sum(dim=0)
+    result: Tensor = (weights * rho.clamp(0, 1)).sum() / weights.sum()
+    return result
+
+
+def chance_r2(x: Whitened, y: Whitened, n: int) -> float:
+    """Return the mean of R² over all permutations of the samples: tr(W_x W_xᵀ) tr(W_y W_yᵀ) / ((n - 1) min rank).
+
+    Without a ridge that is max(rank_x, rank_y) / (n - 1).
+    """
+    least = min(x.rank, y.rank)
+    if least == 0:
+        return float("nan")
+    traces = float(x.gain.square().sum() * y.gain.square().sum())
+    return min(1.0, traces / ((n - 1) * least))
+
+
+def warn_few_samples(x: Whitened, y: Whitened, n: int) -> None:
+    """Warn where the two whitened spaces must intersect, so that some correlations are 1 whatever the data."""
+    certain = x.rank + y.rank - (n - 1)
+    if certain > 0 and bool((x.gain == 1).all()) and x.rank and y.rank:
+        warnings.warn(
+            f"{n} samples are too few for CCA: rank_x + rank_y = {x.rank} + {y.rank} > n - 1 = {n - 1}, so at least "
+            f"{certain} of {min(x.rank, y.rank)} correlations are 1 whatever the data",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def check_rtol(rtol: float) -> None:
+    """Raise ValueError unless ``rtol`` is in [0, 1)."""
+    if not 0 <= rtol < 1:
+        raise ValueError(f"rtol is {rtol!r}; expected a number in [0, 1)")
+
+
+def check_ridge(ridge: float) -> None:
+    """Raise ValueError unless ``ridge`` is a finite number of at least 0."""
+    if not 0 <= ridge < float("inf"):
+        raise ValueError(f"ridge is {ridge!r}; expected a finite number of at least 0")
+
+
+def check_variance(variance: float) -> None:
+    """Raise ValueError unless ``variance`` is in (0, 1]."""
+    if not 0 < variance <= 1:
+        raise ValueError(f"variance is {variance!r}; expected a share in (0, 1]")
+
+
+def _whitened(
+    x: Any, y: Any, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
+) -> tuple[WhitenedSet, WhitenedSet, Tensor, Tensor]:
+    check_rtol(rtol)
+    tx, ty = as_pair(x, y)
+    check_samples(tx, "x", 2, "CCA")
+    constant = {}
+    for name, t in (("x", tx), ("y", ty)):
+        check_finite(t, f"values of {name}")
+        constant[name] = bool(reference.is_constant(t))
+    warn_constant([name for name, flag in constant.items() if flag], "CCA", stacklevel=3)
+
+    def whiten(t: Tensor, name: str) -> WhitenedSet:
+        wide = t.to(accumulator_dtype(t.device))
+        centred = wide - wide.mean(dim=0)
+        return whiten_set(centred, constant=constant[name], rtol=rtol, variance=variance, ridge=ridge)
+
+    wx = whiten(tx, "x")
+    return wx, (wx if ty is tx else whiten(ty, "y")), tx, ty
