@@ -112,7 +112,9 @@ def paired_batches(loader: Iterable[Any], loader_y: Iterable[Any] | None, max_ba
         return
     counts = count_batches(loader, max_batches), count_batches(loader_y, max_batches)
     if None not in counts and counts[0] != counts[1]:
-        raise ValueError(f"loader has {counts[0]} batches and loader_y has {counts[1]}; both must give the same samples")
+        raise ValueError(
+            f"loader has {counts[0]} batches and loader_y has {counts[1]}; both must give the same samples"
+        )
     _warn_of_shuffling(loader, loader_y)
     iterator_x, iterator_y = islice(loader, max_batches), islice(loader_y, max_batches)
     number = 0

@@ -17,7 +17,8 @@ import numpy as np
 
 from pyscale.comparison.scores import Matrix
 
-ARRAYS = ("values", "stderr", "chance", "zscores", "pvalues")
+REQUIRED = ("values", "stderr", "chance", "zscores")
+ARRAYS = (*REQUIRED, "pvalues")
 _FORMAT = "pyscale comparison"
 _VERSION = 1
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError, NotImplementedError)
@@ -96,7 +97,7 @@ def _check(arrays: dict[str, Matrix], header: dict[str, Any]) -> None:
     if not isinstance(header.get("meta"), dict):
         raise ValueError("meta is no object")
     shape = len(header["rows"]), len(header["columns"])
-    for name in ARRAYS[:4]:
+    for name in REQUIRED:
         if name not in arrays:
             raise ValueError(f"{name} is missing")
     for name, array in arrays.items():

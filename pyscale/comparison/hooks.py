@@ -113,13 +113,10 @@ class Tap:
         consume(row, activation)
 
     def _fix_rows(self) -> None:
-        unseen = sorted(self.selection.required.difference(self._seen))
+        unseen = [row for row in sorted(self.selection.required) if row not in self._seen]
         if unseen:
-            raise ValueError(
-                f"layer {unseen[0]!r} of {self.label} never ran: the forward pass doesn't call it"
-                + (f" that often (it ran {self._calls[unseen[0].rpartition('#')[0]]} times)" if "#" in unseen[0] else "")
-                + (f", nor {', '.join(map(repr, unseen[1:]))}" if unseen[1:] else "")
-            )
+            names = " and ".join(f"layer {row!r}" for row in unseen)
+            raise ValueError(f"{names} of {self.label} never ran: the forward pass doesn't call what bears that name")
         if not self._seen:
             reasons = "; ".join(f"{row!r}: {reason}" for row, reason in list(self.skipped.items())[:5])
             raise ValueError(f"no selected layer of {self.label} can be compared: {reasons or 'none of them ran'}")

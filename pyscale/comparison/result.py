@@ -118,7 +118,8 @@ class Comparison:
             rows=header["rows"],
             columns=header["columns"],
             meta=header["meta"],
-            **{name: arrays.get(name) for name in files.ARRAYS},
+            pvalues=arrays.get("pvalues"),
+            **{name: arrays[name] for name in files.REQUIRED},
         )
 
     def to_pandas(self, *, long: bool = False) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from pyscale.comparison.wrappers import eager
 def left_as_found(*models: nn.Module, device: torch.device | None = None) -> Iterator[None]:
     """Run the block with the models in eval mode on ``device``, under inference mode, and undo all of it after.
 
-    The fused path of ``nn.TransformerEncoderLayer`` is off, since it skips the modules inside and with them their hooks;
-    code under ``torch.compile`` runs uncompiled for the same reason.
+    The fused path of ``nn.TransformerEncoderLayer`` is off, since it skips the modules inside and with them their
+    hooks; code under ``torch.compile`` runs uncompiled for the same reason.
 
     Args:
         models: The models that will run.

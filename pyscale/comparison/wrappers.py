@@ -57,7 +57,8 @@ def eager() -> AbstractContextManager[Any]:
     """
     if "torch._dynamo" not in sys.modules:
         return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _wrapped(module: nn.Module) -> nn.Module | None:
@@ -65,5 +66,6 @@ def _wrapped(module: nn.Module) -> nn.Module | None:
     if compiled is not None:
         return compiled
     if isinstance(module, DataParallel | DistributedDataParallel):
-        return module.module
+        inner: nn.Module = module.module
+        return inner
     return None
