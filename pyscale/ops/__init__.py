@@ -1,6 +1,6 @@
 """Stateless functions on tensors: checked here, dispatched to native kernels or their plain-torch twins."""
 
-from pyscale.ops.build import BuildInfo, build_info
+from pyscale.ops.installation import BuildInfo, build_info
 from pyscale.ops.gram import PackedGram, centered_gram, hsic_pairs, packed_gram
 from pyscale.ops.moments import add_moments_, merge_moments_
 
