@@ -21,8 +21,7 @@ Panels<T>::Panels(int64_t rows)
     : kernels_(kernel_set<T>()),
       rows_(rows),
       loaded_(make_buffer<T>(rows * kPitch)),
-      packed_(make_buffer<T>(divide_up(rows, kernels_.edge) * kernels_.edge * kDepth)),
-      means_(kDepth) {}
+      packed_(make_buffer<T>(divide_up(rows, kernels_.edge) * kernels_.edge * kDepth)) {}
 
 template <class T>
 void Panels<T>::load(const Matrix& X, int64_t first, int64_t depth) {
@@ -36,35 +35,41 @@ void Panels<T>::load(const Matrix& X, int64_t first, int64_t depth) {
   }
 }
 
-template <class T>
-void Panels<T>::compute_means() {
-  std::fill(means_.begin(), means_.end(), 0.0);
-  kernels_.sum(means_.data(), loaded_.get(), kPitch, rows_, depth_);
-  for (double& mean : means_) mean /= static_cast<double>(rows_);
-}
-
+// The means are computed anew, as distances from the first row: equal numbers then have exactly
+// themselves as mean, while a plain float64 sum of many of them is off by more than the tolerance
+// for float64.
 template <class T>
 bool Panels<T>::constant(double tolerance) const {
   if (rows_ == 0) return true;
-  std::vector<double> largest(kDepth), spread(kDepth);
+  const T* first = loaded_.get();
+  std::vector<double> means(kDepth), largest(kDepth), spread(kDepth);
+  const auto depth = static_cast<size_t>(depth_);
   for (int64_t i = 0; i < rows_; ++i) {
-    const T* row = loaded_.get() + i * kPitch;
-    for (size_t k = 0; k < static_cast<size_t>(depth_); ++k) {
+    const T* row = first + i * kPitch;
+    for (size_t k = 0; k < depth; ++k) {
       const double x = static_cast<double>(row[k]);
+      means[k] += (x - static_cast<double>(first[k])) / static_cast<double>(rows_);
       largest[k] = std::max(largest[k], std::abs(x));
-      spread[k] = std::max(spread[k], std::abs(x - means_[k]));
     }
   }
-  for (size_t k = 0; k < static_cast<size_t>(depth_); ++k)
-    if (!std::isfinite(means_[k]) || spread[k] > tolerance * largest[k]) return false;
+  for (size_t k = 0; k < depth; ++k) means[k] += static_cast<double>(first[k]);
+  for (int64_t i = 0; i < rows_; ++i) {
+    const T* row = first + i * kPitch;
+    for (size_t k = 0; k < depth; ++k)
+      spread[k] = std::max(spread[k], std::abs(static_cast<double>(row[k]) - means[k]));
+  }
+  for (size_t k = 0; k < depth; ++k)  // a NaN among the elements is one in the mean
+    if (!std::isfinite(means[k]) || spread[k] > tolerance * largest[k]) return false;
   return true;
 }
 
 template <class T>
-void Panels<T>::pack_shifted() {
+void Panels<T>::pack_shifted_by_mean() {
+  double sums[kDepth] = {};
   T shift[kDepth];
-  std::transform(means_.begin(), means_.end(), shift,
-                 [](double mean) { return static_cast<T>(mean); });
+  kernels_.sum(sums, loaded_.get(), kPitch, rows_, depth_);
+  std::transform(sums, sums + kDepth, shift,
+                 [this](double sum) { return static_cast<T>(sum / static_cast<double>(rows_)); });
   pack_with(shift);
 }
 

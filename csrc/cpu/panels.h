@@ -21,15 +21,12 @@ class Panels {
   // Copies features `first` to `first + depth` of X, depth <= kDepth; nothing is shifted yet.
   void load(const Matrix& X, int64_t first, int64_t depth);
 
-  // The means of the loaded features, in float64. The next two ask for them.
-  void compute_means();
-
   // Whether each loaded feature stays within `tolerance` of its mean, relative to its largest
   // magnitude.
   bool constant(double tolerance) const;
 
-  void pack_shifted();  // by the means
-  void pack();          // as they are
+  void pack();                  // the features as they are
+  void pack_shifted_by_mean();  // each less its mean over the rows, which is summed in float64
 
   // Panel i holds rows i * edge and on, `depth` features; the missing rows of the last one are 0.
   const T* panel(int64_t i) const { return packed_.get() + i * kernels_.edge * kDepth; }
@@ -42,9 +39,8 @@ class Panels {
   const KernelSet<T>& kernels_;
   int64_t rows_;
   int64_t depth_ = 0;
-  Buffer<T> loaded_;           // (rows, kPitch)
-  Buffer<T> packed_;           // (panels, kDepth, edge)
-  std::vector<double> means_;  // (kDepth)
+  Buffer<T> loaded_;  // (rows, kPitch)
+  Buffer<T> packed_;  // (panels, kDepth, edge)
 
   void pack_with(const T* shift);  // (kDepth)
 };

@@ -57,10 +57,9 @@ bool sum_part(const Matrix& A, const Matrix& B, const Grid& grid, const ProductO
   for (int64_t chunk = part.features.begin; chunk < part.features.end; ++chunk) {
     const int64_t first = chunk * kDepth, depth = std::min(kDepth, A.columns - first);
     a.load(A, first, depth);
-    if (options.shift || constant) a.compute_means();
     constant = constant && a.constant(4 * epsilon(A.dtype));  // asked no more once it is false
     if (options.shift)
-      a.pack_shifted();
+      a.pack_shifted_by_mean();
     else
       a.pack();
     if (b) {
