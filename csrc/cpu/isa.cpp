@@ -1,5 +1,9 @@
 #include "cpu/isa.h"
 
+#ifdef PYSCALE_X86
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <string>
 
@@ -15,12 +19,19 @@ extern const Kernels kernels_avx512;
 
 namespace {
 
+#ifdef PYSCALE_X86
+// Asked of the processor itself: not every Clang knows this feature's name.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 // What the files kernels_*.cpp are compiled with (CMakeLists.txt). The builtin also asks whether
 // the system saves the registers.
 bool runs_here([[maybe_unused]] const Kernels* kernels) {
 #ifdef PYSCALE_X86
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (kernels == &kernels_avx2) return avx2;
   if (kernels == &kernels_avx512)
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
