@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyscale.comparison.driver import Run
-from pyscale.ops.build import build_info
+from pyscale.ops import build_info
 
 
 def describe_run(run: Run) -> dict[str, Any]:
