@@ -49,16 +49,23 @@ class Samples {
   std::vector<double> row_;  // one sample; what exceeds its features stays 0
 };
 
-// S += a finished tile; in a symmetric S the element across the diagonal becomes the same.
-void add_tile(Matrix S, const Grid& grid, Cell at, const double* tile) {
-  const int64_t i0 = at.row * grid.edge, j0 = at.column * grid.edge;
-  for (int64_t i = i0; i < std::min(i0 + grid.edge, grid.rows); ++i) {
+// S += a finished tile; in a symmetric S the elements across the diagonal become the same. They are
+// written from the tile, row by row: down the columns of S they would fall into few cache sets
+// where its pitch is a power of two.
+void add_tile(Matrix S, const Grid& grid, Cell at, double* tile) {
+  const int64_t i0 = at.row * grid.edge, i1 = std::min(i0 + grid.edge, grid.rows);
+  const int64_t j0 = at.column * grid.edge, j1 = std::min(j0 + grid.edge, grid.columns);
+  const auto element = [&](int64_t i, int64_t j) -> double& {
+    return tile[(j - j0) * grid.edge + i - i0];
+  };
+  for (int64_t i = i0; i < i1; ++i) {
     double* s = S.row<double>(i);
-    const int64_t end = std::min(j0 + grid.edge, grid.symmetric ? i + 1 : grid.columns);
-    for (int64_t j = j0; j < end; ++j) s[j] += tile[(j - j0) * grid.edge + i - i0];
-    if (grid.symmetric)
-      for (int64_t j = j0; j < end; ++j) S.row<double>(j)[i] = s[j];
+    const int64_t end = grid.symmetric ? std::min(j1, i + 1) : j1;
+    for (int64_t j = j0; j < end; ++j) element(i, j) = s[j] += element(i, j);
   }
+  if (!grid.symmetric) return;
+  for (int64_t j = j0; j < j1; ++j)
+    for (int64_t i = std::max(i0, j + 1); i < i1; ++i) S.row<double>(j)[i] = element(i, j);
 }
 
 // The tiles of one thread, kDepth samples at a time.
@@ -69,8 +76,8 @@ void add_products(Matrix S, const Grid& grid, Samples& A, Samples& B, int64_t sa
     const int64_t depth = std::min(kDepth, samples - first);
     A.load(first, depth);
     if (&A != &B) B.load(first, depth);
-    for (int64_t t = tiles.begin; t < tiles.end; ++t) {
-      const Cell at = grid.at(t);
+    Cell at = grid.at(tiles.begin);
+    for (int64_t t = tiles.begin; t < tiles.end; ++t, at = grid.next(at)) {
       std::fill_n(tile, grid.edge * grid.edge, 0.0);
       kernels().f64.multiply(tile, A.panel(at.row), B.panel(at.column), depth,
                              std::min(grid.edge, grid.rows - at.row * grid.edge),

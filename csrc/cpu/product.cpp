@@ -35,13 +35,12 @@ struct Part {
 template <class T>
 void multiply(const Grid& grid, const Panels<T>& A, const Panels<T>& B, const Part& part) {
   const KernelSet<T>& kernels = kernel_set<T>();
-  for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t) {
-    const Cell at = grid.at(t);
+  Cell at = grid.at(part.tiles.begin);
+  for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid.next(at))
     kernels.multiply(part.sums + t * grid.edge * grid.edge, A.panel(at.row), B.panel(at.column),
                      A.depth(), std::min(grid.edge, grid.rows - at.row * grid.edge),
                      std::min(grid.edge, grid.columns - at.column * grid.edge),
                      grid.symmetric && at.row == at.column);
-  }
 }
 
 // Returns whether all features of the part are constant.

@@ -25,8 +25,8 @@ struct Product {
   // Calls visit(i, j, value) for every element, or every element of the lower triangle.
   template <class Visit>
   void each(const Visit& visit) const {
-    for (int64_t t = 0; t < grid.count(); ++t) {
-      const Cell at = grid.at(t);
+    Cell at{0, 0};
+    for (int64_t t = 0; t < grid.count(); ++t, at = grid.next(at)) {
       const double* tile = tiles.get() + t * grid.edge * grid.edge;
       const int64_t i0 = at.row * grid.edge, j0 = at.column * grid.edge;
       for (int64_t i = i0; i < std::min(i0 + grid.edge, grid.rows); ++i) {
