@@ -74,8 +74,9 @@ class Accuracy:
             raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
         if self.method not in ("wilson", "exact"):
             raise ValueError(f'method must be "wilson" or "exact", got {self.method!r}')
-        if self.per_class and sum(c.total for c in self.per_class) != self.total:
-            raise ValueError(f"per_class counts {sum(c.total for c in self.per_class)} pictures, total is {self.total}")
+        counted = sum(c.correct for c in self.per_class), sum(c.total for c in self.per_class)
+        if self.per_class and counted != (self.correct, self.total):
+            raise ValueError(f"per_class adds up to {counted}, but (correct, total) is {(self.correct, self.total)}")
         low, high = _interval(self.correct, self.total, self.confidence, self.method)
         for name, number in (("value", self.correct / self.total), ("low", low), ("high", high)):
             object.__setattr__(self, name, number)

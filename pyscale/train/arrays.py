@@ -134,13 +134,20 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
     Returns:
         Two tuples of ``channels`` numbers.
     """
-    scale = 255.0 if images.dtype == torch.uint8 else 1.0
     means, stds = [], []
-    for channel in images.unbind(1):  # one channel at a time bounds the float64 copy
-        values = channel.double() / scale
-        means.append(float(values.mean()))
-        stds.append(float(values.std(correction=0)) or 1.0)
+    for channel in images.unbind(1):  # one channel at a time bounds the copies
+        values, weights = _values_and_counts(channel)
+        mean = float((values * weights).sum() / weights.sum())
+        means.append(mean)
+        stds.append(float((weights * (values - mean) ** 2).sum() / weights.sum()) ** 0.5 or 1.0)
     return tuple(means), tuple(stds)
+
+
+def _values_and_counts(channel: Tensor) -> tuple[Tensor, Tensor]:
+    """The values of a channel and how often each occurs, float64: of uint8, the 256 there can be."""
+    if channel.dtype == torch.uint8:
+        return torch.arange(256).double() / 255, channel.flatten().bincount(minlength=256).double()
+    return channel.double(), torch.ones(channel.shape, dtype=torch.float64)
 
 
 def _picture_set(x: npt.ArrayLike, y: npt.ArrayLike, split: str) -> PictureSet:

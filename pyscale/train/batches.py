@@ -90,8 +90,10 @@ class Batches:
         for images, labels in self._raw():
             images = augment(images, crop=self._crop, flip=self._flip, generator=draws)
             images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-            normalised = (images - self._mean) / self._std
-            yield normalised.contiguous(memory_format=self._memory_format), labels
+            # written into fresh memory, because .contiguous() leaves the strides of one-channel pictures as they are,
+            # and convolutions choose their memory format by the strides
+            normalised = torch.empty(images.shape, memory_format=self._memory_format)
+            yield torch.div(images - self._mean, self._std, out=normalised), labels
 
     def _raw(self) -> Iterator[tuple[Tensor, Tensor]]:
         if isinstance(self.dataset, PictureSet):

@@ -20,6 +20,7 @@ from pyscale.train.data import Data
 from pyscale.train.datasets import DataLike, as_data
 from pyscale.train.dependencies import import_train_dependency
 from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate, evaluating, model_device
+from pyscale.train.memory_format import channels_last_is_safe
 from pyscale.train.recipes import Recipe
 from pyscale.train.results import History, Trained
 from pyscale.train.runs import RunFolder, run_config
@@ -142,7 +143,8 @@ def _train(run: _Run) -> tuple[History, int]:
     import_train_dependency("lightning.pytorch")
     from pyscale.train.lightning_module import Checkpointer, Classifier, Recorder
 
-    recipe, model = run.recipe, run.model
+    model = run.model
+    recipe = run.recipe.but(channels_last=run.recipe.channels_last and channels_last_is_safe(model, run.device))
     batches = run.data.loader(
         "train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, workers=run.workers
     )

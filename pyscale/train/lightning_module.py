@@ -145,7 +145,10 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read tensors and plain values only, to the CPU, whatever the caller proposes."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # half a dozen types on a damaged file
+            raise ValueError(f"out: the checkpoint {path} is damaged ({error}); pass resume=False") from error
         return checkpoint
 
 

@@ -27,7 +27,8 @@ class Recipe:
         clip: Largest gradient norm; None does not clip.
         crop: Random crops after zero padding of this share of the picture's side (0.125 is 4 of 32 pixels).
         flip: Mirror half the pictures left to right. Wrong for digits and letters.
-        channels_last: Train in the channels-last memory format; results change by rounding only.
+        channels_last: Train in the channels-last memory format where that is safe (faster; results change by rounding
+            only).
 
     Raises:
         ValueError: If a number is out of its range or a name is unknown.
