@@ -130,7 +130,7 @@ void cross_moments(Matrix S, Matrix X, Matrix shift_x, Matrix Y, Matrix shift_y,
   const Grid grid{X.columns, Y.columns, kernels().f64.edge, false};
   each_share(grid, X.rows, threads, [&](Range tiles) {
     Samples x(X, shift_x, {grid.at(tiles.begin).row, grid.at(tiles.end - 1).row + 1});
-    Samples y(Y, shift_y, {0, divide_up(grid.columns, grid.edge)});
+    Samples y(Y, shift_y, {0, grid.across()});
     add_products(S, grid, x, y, X.rows, tiles);
   });
 }

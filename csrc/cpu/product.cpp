@@ -34,6 +34,7 @@ struct Part {
 
 template <class T>
 void multiply(const Grid& grid, const Panels<T>& A, const Panels<T>& B, const Part& part) {
+  if (part.tiles.begin == part.tiles.end) return;
   const KernelSet<T>& kernels = kernel_set<T>();
   Cell at = grid.at(part.tiles.begin);
   for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid.next(at))
