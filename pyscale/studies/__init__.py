@@ -1,0 +1,28 @@
+"""Studies: networks scaled, trained alike, costed, and compared layer by layer, from a description to a report.
+
+.. code-block:: python
+
+    study = Study(title="Wider", family="cifar_resnet20", data=digits(), variants=(Variant("wider", Scaling(width=2)),))
+    result = run(study, "outputs/wider")  # outputs/wider/report.html
+"""
+
+from __future__ import annotations
+
+from pyscale.studies.demonstration import demo, demo_study
+from pyscale.studies.findings import Finding, findings
+from pyscale.studies.results import PairedAnswers, StudyResult
+from pyscale.studies.running import Step, run
+from pyscale.studies.study import Study, Variant
+
+__all__ = [
+    "Finding",
+    "PairedAnswers",
+    "Step",
+    "Study",
+    "StudyResult",
+    "Variant",
+    "demo",
+    "demo_study",
+    "findings",
+    "run",
+]

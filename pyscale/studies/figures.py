@@ -1,0 +1,192 @@
+"""Which figures a study has, what each shows in words, and their PNGs for light and dark pages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pyscale.comparison.dependencies import import_report_dependency
+from pyscale.studies import charts
+from pyscale.studies.networks import Member
+from pyscale.studies.results import StudyResult
+from pyscale.studies.similarity import Similarity
+from pyscale.studies.study import LABELS
+from pyscale.studies.theme import THEMES
+
+DPI = 192  # two device pixels a CSS pixel
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as files.
+
+    Attributes:
+        name: Its file's name without the ending.
+        caption: What it shows, under it.
+        alt: What it shows, for those who don't see it: with the numbers that matter.
+        width: In CSS pixels.
+        height: In CSS pixels.
+        pngs: The image by theme.
+        network: The network it is about; None where it is about all.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    width: int
+    height: int
+    pngs: dict[str, bytes]
+    network: str | None = None
+
+    def filename(self, theme: str) -> str:
+        """The file's name; the light one is plain."""
+        return f"{self.name}.png" if theme == "light" else f"{self.name}-{theme}.png"
+
+
+def draw_figures(result: StudyResult) -> list[Picture]:
+    """Draw all figures of a study in every theme.
+
+    Args:
+        result: What was measured.
+
+    Returns:
+        Accuracy, cost, accuracy at cost, one figure of curves a similarity; then for each network a map a similarity
+        and a profile of its layers.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+    """
+    return [*_overview(result), *(picture for member in result.members[1:] for picture in _inside(result, member))]
+
+
+def _overview(result: StudyResult) -> Iterator[Picture]:
+    height = 0.9 + 0.36 * len(result.members)
+    yield _picture(
+        "accuracy",
+        (5.2, height),
+        partial(charts.draw_accuracy, result=result),
+        caption="Accuracy on the held-out pictures. The band is the baseline's interval.",
+        alt="Held-out accuracy: "
+        + "; ".join(f"{member.name} {member.trained.accuracy}" for member in result.members)
+        + ".",
+    )
+    yield _picture(
+        "cost",
+        (5.2, height),
+        partial(charts.draw_cost, result=result),
+        caption="What the networks cost, as multiples of the baseline.",
+        alt="Costs as multiples of the baseline's: "
+        + "; ".join(
+            f"{member.name} "
+            + ", ".join(f"{label} {result.ratio(member, cost):.2f}" for cost, label in charts.SHOWN_COSTS.items())
+            for member in result.members
+        )
+        + ".",
+    )
+    yield _picture(
+        "accuracy_at_cost",
+        (5.2, 3.4),
+        partial(charts.draw_accuracy_at_cost, result=result),
+        caption="Accuracy beside compute, with 95 % intervals.",
+        alt="Accuracy over million multiply-accumulates: "
+        + "; ".join(f"{m.name} {m.cost.macs / 1e6:.1f} M, {m.trained.accuracy}" for m in result.members)
+        + ".",
+    )
+    yield _picture(
+        "training",
+        (5.2, 3.4),
+        partial(charts.draw_training, result=result),
+        caption="Loss on the training pictures while they were learned.",
+        alt="Training loss in the last epoch: "
+        + "; ".join(f"{m.name} {m.trained.history[-1]['train_loss']:.2g}" for m in result.members)
+        + ".",
+    )
+    for metric in result.study.metrics:
+        yield _picture(
+            f"curves_{metric}",
+            (5.2, 3.6),
+            partial(charts.draw_curves, result=result, metric=metric),
+            caption=f"{LABELS[metric]} of each network to the corresponding layers of the baseline, from input to "
+            + ("output, with two standard errors." if metric == "cka" else "output."),
+            alt=f"Mean {LABELS[metric]} to the baseline along depth: "
+            + "; ".join(
+                f"{name} {np.nanmean(by_metric[metric].at_counterpart()[by_metric[metric].key_rows]):.2f}"
+                for name, by_metric in result.similarities.items()
+            )
+            + f". Chance: {_chance_in_words([found[metric] for found in result.similarities.values()])}.",
+        )
+
+
+def _inside(result: StudyResult, member: Member) -> Iterator[Picture]:
+    for metric in result.study.metrics:
+        similarity = result.similarities[member.name][metric]
+        rows, columns = similarity.comparison.values.shape
+        yield _picture(
+            f"map_{member.name}_{metric}",
+            (3.5, 3.1),
+            partial(charts.draw_map, result=result, member=member, metric=metric),
+            caption=f"{similarity.label}, all {rows} × {columns} pairs of layers; chance "
+            f"{_chance_in_words([similarity])}.",
+            alt=f"Map of {similarity.label} between the {rows} layers of {member.name} and the {columns} of the "
+            f"baseline: {_span(similarity)}; chance {_chance_in_words([similarity])}.",
+            network=member.name,
+        )
+    yield _picture(
+        f"profile_{member.name}",
+        (3.5, 3.1),
+        partial(charts.draw_profile, result=result, member=member),
+        caption="The same along the network, layer by layer.",
+        alt=f"Similarity of each layer of {member.name} to its counterpart in the baseline, from input to output: "
+        + "; ".join(
+            f"{found.label} from {np.nanmin(found.at_counterpart()):.2f} to {np.nanmax(found.at_counterpart()):.2f}"
+            for found in result.similarities[member.name].values()
+        )
+        + ".",
+        network=member.name,
+    )
+
+
+def _picture(
+    name: str,
+    inches: tuple[float, float],
+    draw: Callable[..., None],
+    *,
+    caption: str,
+    alt: str,
+    network: str | None = None,
+) -> Picture:
+    matplotlib = import_report_dependency("matplotlib")
+    figures = import_report_dependency("matplotlib.figure")
+    pngs = {}
+    for name_, theme in THEMES.items():
+        with matplotlib.rc_context(theme.parameters()):
+            figure = figures.Figure(figsize=inches, layout="constrained")  # no pyplot: nothing to close, no window
+            draw(figure, theme=theme)
+            pngs[name_] = _png(figure)
+    width, height = (round(96 * side) for side in inches)
+    return Picture(name, caption, alt, width, height, pngs, network)
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _span(similarity: Similarity) -> str:
+    values = similarity.comparison.values
+    mean = np.nanmean(similarity.at_counterpart())
+    return (
+        f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}, {mean:.2f} on average between corresponding layers"
+    )
+
+
+def _chance_in_words(similarities: list[Similarity]) -> str:
+    spans = [charts.chance_span(similarity) for similarity in similarities]
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    return f"{low:.2g}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"

@@ -1,0 +1,41 @@
+"""The files of a study: report, figures, tables and JSON, each replaced whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyscale.comparison.files import replacing
+from pyscale.studies.figures import draw_figures
+from pyscale.studies.findings import findings
+from pyscale.studies.report import render_report
+from pyscale.studies.results import StudyResult
+from pyscale.studies.tables import as_csv, layer_rows, network_rows
+from pyscale.studies.tables import as_json as result_as_json
+
+
+def write_files(result: StudyResult) -> None:
+    """Write everything but the trainings, which are there already; ``report.html`` is written last.
+
+    Args:
+        result: What was measured; its ``out`` is the folder.
+    """
+    for name, by_metric in result.similarities.items():
+        for metric, similarity in by_metric.items():
+            path = result.out / "comparisons" / f"{name}.{metric}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            similarity.comparison.save(path)
+    found = findings(result)
+    figures = draw_figures(result)
+    for figure in figures:
+        for theme, png in figure.pngs.items():
+            _write(result.out / "figures" / figure.filename(theme), png)
+    _write(result.out / "networks.csv", as_csv(network_rows(result)).encode())
+    _write(result.out / "layers.csv", as_csv(layer_rows(result)).encode())
+    _write(result.out / "study.json", result_as_json(result, found).encode())
+    _write(result.out / "report.html", render_report(result, found, figures).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(content)

@@ -1,0 +1,102 @@
+"""How alike the layers of two trained networks are, and the part of it that can be drawn as a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyscale.comparison import Comparison, compare
+from pyscale.models import Network
+from pyscale.studies.counterparts import counterparts
+from pyscale.studies.study import LABELS
+from pyscale.train import Data
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cka": {"metric": "cka", "mode": "minibatch", "features": "flatten"},
+    "cca_r2": {"metric": "cca_r2", "mode": "exact", "features": "pool"},
+}
+"""How each similarity is computed. CCA wants fewer features than samples, so it sees channel means."""
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """One similarity of every layer of a network (rows) to every layer of the baseline (columns).
+
+    Attributes:
+        metric: ``"cka"`` or ``"cca_r2"``.
+        comparison: The values with chance levels, standard errors and provenance.
+        key_rows: Rows that curves and sentences are about.
+        counterpart: For each row the column it stands for (:func:`pyscale.studies.counterparts.counterparts`).
+    """
+
+    metric: str
+    comparison: Comparison
+    key_rows: NDArray[np.int64]
+    counterpart: NDArray[np.int64]
+
+    @property
+    def label(self) -> str:
+        """The similarity's name in print."""
+        return LABELS[self.metric]
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """For each row the column most alike; -1 where a row has no value."""
+        values = self.comparison.values
+        filled = np.where(np.isnan(values), -np.inf, values)
+        return np.where(np.isnan(values).all(axis=1), -1, filled.argmax(axis=1))
+
+    def at_counterpart(self, field: Literal["values", "stderr", "chance", "zscores"] = "values") -> Vector:
+        """(rows,) of a matrix of the comparison, each row at its counterpart."""
+        matrix: Matrix = getattr(self.comparison, field)
+        picked: Vector = matrix[np.arange(len(matrix)), self.counterpart]
+        return picked
+
+
+def compare_layers(
+    network: Network, baseline: Network, data: Data, metric: str, *, key_layers: Sequence[str] = (), batch_size: int
+) -> Similarity:
+    """Compare every layer of a network with every layer of the baseline on held-out pictures.
+
+    Each network sees the pictures at its own resolution, in one shuffled order (seed 0) so that no minibatch holds
+    one class only.
+
+    Args:
+        network: Its layers are the rows.
+        baseline: Its layers are the columns.
+        data: The test split is used.
+        metric: ``"cka"``: unbiased, over minibatches, of whole activations; ``"cca_r2"``: exact, of channel means.
+        key_layers: Glob patterns of the rows that curves and sentences are about; empty is all.
+        batch_size: Pictures per minibatch.
+
+    Returns:
+        The similarity.
+
+    Raises:
+        ValueError: If ``key_layers`` matches no layer.
+    """
+    comparison = compare(
+        network,
+        baseline,
+        _loader(data, network, batch_size),
+        loader_y=None if network.image_size == baseline.image_size else _loader(data, baseline, batch_size),
+        progress=False,
+        **OPTIONS[metric],
+    )
+    rows = list(comparison.rows)
+    key = [i for i, row in enumerate(rows) if not key_layers or any(fnmatchcase(row, p) for p in key_layers)]
+    if not key:
+        raise ValueError(f"key_layers must match some layers, got {tuple(key_layers)!r}; there are {', '.join(rows)}")
+    return Similarity(metric, comparison, np.asarray(key), counterparts(rows, list(comparison.columns)))
+
+
+def _loader(data: Data, network: Network, batch_size: int) -> Any:
+    return data.resized(network.image_size).loader("test", batch_size, shuffle=True)
