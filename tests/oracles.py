@@ -1,4 +1,4 @@
-"""Oracles: the formulas of the literature in plain NumPy float64, slow and literal, sharing nothing with the package."""
+"""The formulas of the literature in plain NumPy float64, slow and literal, sharing nothing with the package."""
 
 from __future__ import annotations
 

@@ -1,16 +1,28 @@
 """Similarity of activations: functional metrics, and their streaming twins that see the data in pieces."""
 
 from pyscale.metrics.alignment import cka, hsic
+from pyscale.metrics.all_pairs import AllPairsMoments, bytes_needed
+from pyscale.metrics.base import Metric
 from pyscale.metrics.canonical import CCAResult, cca, pwcca, svcca
 from pyscale.metrics.chance_level import chance
+from pyscale.metrics.distributed import sync
 from pyscale.metrics.layer_matrix import cka_matrix
 from pyscale.metrics.minibatch import MinibatchCKA, Similarities
+from pyscale.metrics.permutation import PermutationNull
 from pyscale.metrics.shape import procrustes
+from pyscale.metrics.streaming import StreamingCCA, StreamingCKA, StreamingProcrustes
 
 __all__ = [
+    "AllPairsMoments",
     "CCAResult",
+    "Metric",
     "MinibatchCKA",
+    "PermutationNull",
     "Similarities",
+    "StreamingCCA",
+    "StreamingCKA",
+    "StreamingProcrustes",
+    "bytes_needed",
     "cca",
     "chance",
     "cka",
@@ -19,4 +31,5 @@ __all__ = [
     "procrustes",
     "pwcca",
     "svcca",
+    "sync",
 ]

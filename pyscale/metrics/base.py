@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from typing_extensions import Self
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """Make state of ordinary tensors without history, whatever mode the caller is in.
+
+    Tensors made in inference mode could not be added to outside it.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 class Metric(ABC):
@@ -19,17 +30,31 @@ class Metric(ABC):
     that raises leaves the metric as it was. State never shares memory with inputs, other metrics or state dicts.
     """
 
+    _device: torch.device | None = None  # of the state, where updates must be; None until the first of them
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the state is and updates must be; None before the first."""
+        return self._device
+
     @abstractmethod
     def compute(self) -> Any:
         """Return the result for all data seen so far; the state is unchanged."""
 
     @abstractmethod
     def reset(self) -> Self:
-        """Forget all data; options remain."""
+        """Forget all data; options and device remain."""
 
-    @abstractmethod
+    @plain_tensors()
     def to(self, device: torch.device | str) -> Self:
-        """Move the state to ``device``, where later updates must then be."""
+        """Move the state to ``device``, where later updates must then be.
+
+        Returns:
+            The metric itself.
+        """
+        self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+        self._move(self._device)
+        return self
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
@@ -48,9 +73,14 @@ class Metric(ABC):
         """Return what metrics that have seen data must share to be merged (names, sizes, device); None while empty."""
 
     @abstractmethod
+    def _move(self, device: torch.device) -> None:
+        """Move the state to ``device``."""
+
+    @abstractmethod
     def _merge(self, other: Self) -> None:
         """Add the state of ``other``, which is checked and only read."""
 
+    @plain_tensors()
     def merge_state(self, others: Self | Iterable[Self]) -> Self:
         """Add what other metrics have seen; they are unchanged.
 
@@ -77,6 +107,7 @@ class Metric(ABC):
             self._merge(copy.deepcopy(other) if other is self else other)
         return self
 
+    @plain_tensors()
     def state_dict(self) -> dict[str, Any]:
         """Return options and state as plain tensors, numbers, strings, lists and dicts.
 
@@ -84,6 +115,7 @@ class Metric(ABC):
         """
         return {"metric": type(self).__name__, "options": self._options(), "state": self._state()}
 
+    @plain_tensors()
     def load_state_dict(self, state_dict: dict[str, Any]) -> Self:
         """Replace the state by a saved one.
 

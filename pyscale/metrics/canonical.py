@@ -69,6 +69,7 @@ def cca(x: Any, y: Any, *, ridge: float = 0.0, rtol: float = 1e-6) -> CCAResult:
     """
     check_ridge(ridge)
     wx, wy, tx, ty = _whitened(x, y, rtol=rtol, ridge=ridge)
+    warn_few_samples(wx, wy, tx.shape[0])
     return correlate(wx.cross(wy), wx, wy, tx.shape[0], lambda result: in_kind(x, result, tx, ty))
 
 
@@ -105,6 +106,7 @@ def svcca(x: Any, y: Any, *, variance: float = 0.99, rtol: float = 1e-6) -> CCAR
     """
     check_variance(variance)
     wx, wy, tx, ty = _whitened(x, y, rtol=rtol, variance=variance)
+    warn_few_samples(wx, wy, tx.shape[0])
     return correlate(wx.cross(wy), wx, wy, tx.shape[0], lambda result: in_kind(x, result, tx, ty))
 
 
@@ -144,12 +146,12 @@ def pwcca(x: Any, y: Any, *, weight_by: WeightBy = "narrower", rtol: float = 1e-
     check_choice("weight_by", weight_by, ("narrower", "x", "y"))
     with torch.no_grad():
         wx, wy, tx, ty = _whitened(x, y, rtol=rtol)
-        return in_kind(x, projection_weighted(wx.cross(wy), wx, wy, tx.shape[0], weight_by), tx, ty)
+        warn_few_samples(wx, wy, tx.shape[0])
+        return in_kind(x, projection_weighted(wx.cross(wy), wx, wy, weight_by), tx, ty)
 
 
 def correlate(C: Tensor, x: Whitened, y: Whitened, n: int, restore: Any) -> CCAResult:
     """Return the result for the whitened cross product C (rank_x, rank_y) of n samples; ``restore`` gives its kind."""
-    warn_few_samples(x, y, n)
     correlations = torch.linalg.svdvals(C).clamp(0, 1)
     mean = correlations.mean()  # of none: NaN
     return CCAResult(
@@ -157,9 +159,8 @@ def correlate(C: Tensor, x: Whitened, y: Whitened, n: int, restore: Any) -> CCAR
     )
 
 
-def projection_weighted(C: Tensor, x: Whitened, y: Whitened, n: int, weight_by: str) -> Tensor:
-    """Return PWCCA, 0-d, from the whitened cross product C (rank_x, rank_y) of n samples."""
-    warn_few_samples(x, y, n)
+def projection_weighted(C: Tensor, x: Whitened, y: Whitened, weight_by: str) -> Tensor:
+    """Return PWCCA, 0-d, from the whitened cross product C (rank_x, rank_y)."""
     left, rho, right = torch.linalg.svd(C, full_matrices=False)
     if weight_by == "narrower":
         weight_by = "x" if len(x.loadings) <= len(y.loadings) else "y"
@@ -182,15 +183,22 @@ def chance_r2(x: Whitened, y: Whitened, n: int) -> float:
     return min(1.0, traces / ((n - 1) * least))
 
 
+def certain_ones(x: Whitened, y: Whitened, n: int) -> int:
+    """Return how many correlations of n samples are 1 whatever the data: rank_x + rank_y - (n - 1), or 0."""
+    if min(x.rank, y.rank) == 0 or bool((x.gain < 1).any()):
+        return 0
+    return max(0, x.rank + y.rank - (n - 1))
+
+
 def warn_few_samples(x: Whitened, y: Whitened, n: int) -> None:
     """Warn where the two whitened spaces must intersect, so that some correlations are 1 whatever the data."""
-    certain = x.rank + y.rank - (n - 1)
-    if certain > 0 and bool((x.gain == 1).all()) and x.rank and y.rank:
+    certain = certain_ones(x, y, n)
+    if certain > 0:
         warnings.warn(
             f"{n} samples are too few for CCA: rank_x + rank_y = {x.rank} + {y.rank} > n - 1 = {n - 1}, so at least "
             f"{certain} of {min(x.rank, y.rank)} correlations are 1 whatever the data",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

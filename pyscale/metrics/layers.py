@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from pyscale.ops.arrays import as_matrix
 
+Layers: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
-def as_layers(activations: Any, argument: str, names: Sequence[str] | None) -> dict[str, Tensor]:
+
+def as_layers(activations: Layers, argument: str, names: Sequence[str] | None) -> dict[str, Tensor]:
     """Return activations by layer name, in the order of ``names`` where they are known.
 
     Args:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import Self
 
-from pyscale.metrics.base import Metric
-from pyscale.metrics.layers import LayerNames, as_layers, same_everywhere
-from pyscale.metrics.pair_sums import PairSums
+from pyscale.metrics.base import Metric, plain_tensors
+from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
+from pyscale.metrics.pair_sums import PairSums, without_constant
 from pyscale.metrics.validity import describe_nonfinite, warn_constant
 from pyscale.ops import hsic_pairs, packed_gram
 from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
-
-Layers: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
 LEAST_SAMPLES = 4
 
@@ -82,7 +80,6 @@ class MinibatchCKA(Metric):
         self.kernel: Kernel = kernel
         self.bandwidth = float(bandwidth)
         self._names = LayerNames(rows, columns)
-        self._device: torch.device | None = None
         self._sums: PairSums | None = None
         self.batches = 0  # seen so far, the skipped ones included
         self.skipped = 0  # of fewer than 4 samples
@@ -97,9 +94,8 @@ class MinibatchCKA(Metric):
         """Names of the second set's layers; None before they are known."""
         return self._names.columns
 
-    def update(
-        self, xs: Mapping[str, Any] | Sequence[Any], ys: Mapping[str, Any] | Sequence[Any] | None = None
-    ) -> Self:
+    @plain_tensors()
+    def update(self, xs: Layers, ys: Layers | None = None) -> Self:
         """Add one minibatch.
 
         Args:
@@ -127,6 +123,7 @@ class MinibatchCKA(Metric):
         self._add(names, v, w, n, constant_v, constant_w)
         return self
 
+    @plain_tensors()
     def update_packed(self, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> Self:
         """Add one minibatch whose Grams are packed already: for those who see one activation at a time.
 
@@ -190,16 +187,14 @@ class MinibatchCKA(Metric):
         return Similarities(values, stderr, np.zeros_like(values), zscores)
 
     def reset(self) -> Self:
-        """Forget all minibatches, and the names of layers that were not given to the constructor."""
+        """Forget all minibatches, and the names of layers that were not given to the constructor.
+
+        Returns:
+            The metric itself.
+        """
         self._names = self._names.forgotten()
         self._sums = None
         self.batches = self.skipped = 0
-        return self
-
-    def to(self, device: torch.device | str) -> Self:
-        """Move the sums to ``device``, where later updates must then be."""
-        self._device = torch.device(device)
-        self._sums = self._sums.to(device) if self._sums is not None else None
         return self
 
     def _pack(self, layers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -230,8 +225,8 @@ class MinibatchCKA(Metric):
         same = w is v
         if self._device is not None and v.device != self._device:
             raise ValueError(f"activations are on {v.device} and the metric on {self._device}; move one of them")
-        v = _without_constant(v, constant_v)
-        w, constant_w = (v, constant_v) if same else (_without_constant(w, constant_w), constant_w)
+        v = without_constant(v, constant_v)
+        w, constant_w = (v, constant_v) if same else (without_constant(w, constant_w), constant_w)
         numerator = 2 * hsic_pairs(v, w)
         xx = numerator.diagonal().clone() if same else 2 * _squares(v)
         yy = xx if same else 2 * _squares(w)
@@ -281,6 +276,9 @@ class MinibatchCKA(Metric):
     def _layout(self) -> dict[str, Any] | None:
         return None if self._sums is None else {**self._names.state(), "device": str(self._device)}
 
+    def _move(self, device: torch.device) -> None:
+        self._sums = self._sums.to(device) if self._sums is not None else None
+
     def _state(self) -> dict[str, Any]:
         sums = {} if self._sums is None else {"sums": self._sums.state()}
         return {"batches": self.batches, "skipped": self.skipped, "names": self._names.state(), **sums}
@@ -299,11 +297,6 @@ class MinibatchCKA(Metric):
             self._join(other._sums)
         self.batches += other.batches
         self.skipped += other.skipped
-
-
-def _without_constant(v: Tensor, constant: Tensor) -> Tensor:
-    """Return ``v`` with zeros for constant layers, whose U-centred Gram is zero and whose computed one is noise."""
-    return torch.where(constant.to(v.device)[:, None], 0.0, v) if bool(constant.any()) else v
 
 
 def _squares(v: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ means, are never formed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -58,7 +58,29 @@ class Move:
 
 
 @dataclass
-class Moments:
+class _Copied:
+    """A record of tensors and numbers that is copied whole."""
+
+    def to(self, device: torch.device | str | None = None) -> Self:
+        """Return a copy on ``device``, by default on its own; no memory is shared."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        copies = {name: t.to(t.device if device is None else device, copy=True) for name, t in tensors.items()}
+        return type(self)(**{**values, **copies})
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy as plain tensors and numbers by name."""
+        copied = self.to()
+        return {field.name: getattr(copied, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Return a copy of what :meth:`state` gave; KeyError where an entry is missing."""
+        return cls(**{field.name: state[field.name] for field in fields(cls)}).to()
+
+
+@dataclass
+class Moments(_Copied):
     """The centred moments of one layer: all that exact CKA and CCA need of it alone, in float64."""
 
     n: int
@@ -116,17 +138,9 @@ class Moments:
         self.n, self.eps = self.n + other.n, max(self.eps, other.eps)
         return self
 
-    def copy(self) -> Self:
-        """Return the same moments in memory of their own."""
-        return replace(self, **_tensors(self, None))
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the moments on ``device``."""
-        return replace(self, **_tensors(self, device))
-
 
 @dataclass
-class CrossMoments:
+class CrossMoments(_Copied):
     """What the pair of two layers adds to the moments of each, in float64."""
 
     S: Tensor  # (p, q): Σ x yᵀ
@@ -155,14 +169,6 @@ class CrossMoments:
         self.u, self.v, self.w = u + other_u, v + other_v, w + other_w
         merge_moments_(self.S, other.S, x.apart, y.apart, x.weight)
         return self
-
-    def copy(self) -> Self:
-        """Return the same moments in memory of their own."""
-        return replace(self, **_tensors(self, None))
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the moments on ``device``."""
-        return replace(self, **_tensors(self, device))
 
 
 def gram_product(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int, estimator: str) -> Tensor:
@@ -210,13 +216,3 @@ def _moved(
         v + 2 * aS + b * t_x + n * aa * b,
         w + 2 * b.dot(v) + 2 * a.dot(u) + 4 * a.dot(Sb) + bb * t_x + aa * t_y + n * aa * bb,
     )
-
-
-def _tensors(moments: Moments | CrossMoments, device: torch.device | str | None) -> dict[str, Any]:
-    """Return copies of all tensors of the moments, by name, on ``device``, by default on their own."""
-    values = {field.name: getattr(moments, field.name) for field in fields(moments)}
-    return {
-        name: value.to(value.device if device is None else device, copy=True)
-        for name, value in values.items()
-        if isinstance(value, Tensor)
-    }

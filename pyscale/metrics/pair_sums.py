@@ -96,6 +96,11 @@ class PairSums:
         self.capacity *= 2
 
 
+def without_constant(v: Tensor, constant: Tensor) -> Tensor:
+    """Return ``v`` with zeros for constant layers, whose U-centred Gram is zero and whose computed one is noise."""
+    return torch.where(constant.to(v.device)[:, None], 0.0, v) if bool(constant.any()) else v
+
+
 def _ratio(numerator: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
     """Return numerator / sqrt(xx yyᵀ) for (..., L, M), (..., L) and (..., M)."""
     return numerator / (xx.sqrt()[..., :, None] * yy.sqrt()[..., None, :])

@@ -1,0 +1,302 @@
+"""Exact CKA, CCA and Procrustes similarity of two layers, from samples seen once and in pieces."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from pyscale.metrics.base import Metric, plain_tensors
+from pyscale.metrics.canonical import (
+    CCAResult,
+    WeightBy,
+    check_ridge,
+    check_rtol,
+    check_variance,
+    correlate,
+    projection_weighted,
+    warn_few_samples,
+)
+from pyscale.metrics.inputs import as_pair
+from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
+from pyscale.metrics.moments import CrossMoments, Moments, gram_product
+from pyscale.metrics.validity import check_finite, warn_constant
+from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
+from pyscale.ops.gram import check_choice
+
+
+class PairMoments(NamedTuple):
+    """Everything remembered of two layers."""
+
+    x: Moments
+    y: Moments
+    xy: CrossMoments
+
+    def to(self, device: torch.device | str) -> PairMoments:
+        """Return a copy on ``device``."""
+        return PairMoments(self.x.to(device), self.y.to(device), self.xy.to(device))
+
+
+class StreamingPair(Metric):
+    """A metric of two layers computed from their centred co-moments, in O(p² + q² + pq) float64 numbers."""
+
+    def __init__(self) -> None:
+        self._moments: PairMoments | None = None
+        self._numpy = False  # whether results are NumPy's, as the activations are
+
+    @property
+    def n(self) -> int:
+        """Samples seen so far."""
+        return 0 if self._moments is None else self._moments.x.n
+
+    @plain_tensors()
+    def update(self, x: Any, y: Any) -> Self:
+        """Add samples.
+
+        Args:
+            x: Activations of one layer, shape (n, p): any n, and the same p each time.
+            y: Activations of the other on the same samples, shape (n, q).
+
+        Returns:
+            The metric itself.
+
+        Raises:
+            TypeError: An argument is no floating-point array.
+            ValueError: Shapes or devices do not fit one another or earlier updates, or there is NaN or infinity.
+        """
+        tx, ty = as_pair(x, y)
+        self._check_sizes(tx, ty)
+        if len(tx) == 0:
+            return self
+        batch_x, batch_y = Moments.from_batch(tx), Moments.from_batch(ty)
+        for name, t, moments in (("x", tx, batch_x), ("y", ty, batch_y)):
+            if not bool(torch.isfinite(moments.w)):
+                check_finite(t, f"values of {name}")
+        self._join(PairMoments(batch_x, batch_y, CrossMoments.from_batch(tx, ty, batch_x.mean, batch_y.mean)))
+        self._numpy = not isinstance(x, Tensor)
+        return self
+
+    def reset(self) -> Self:
+        """Forget all samples.
+
+        Returns:
+            The metric itself.
+        """
+        self._moments = None
+        return self
+
+    @abstractmethod
+    def _options(self) -> dict[str, Any]: ...
+
+    def _seen(self, least: int = 2) -> PairMoments:
+        """Return the moments of at least ``least`` samples, or raise ValueError."""
+        if self._moments is None:
+            raise ValueError("no samples were seen; call update first")
+        if self.n < least:
+            raise ValueError(f"{self.n} samples were seen; at least {least} are needed")
+        return self._moments
+
+    def _restore(self, result: Tensor) -> Any:
+        if not self._numpy:
+            return result
+        return result.item() if result.ndim == 0 else np.asarray(result.cpu())
+
+    def _warn_constant(self, moments: PairMoments, result: str) -> bool:
+        """Warn of sides that are constant to rounding; return whether there are any."""
+        constant = [name for name, side in (("x", moments.x), ("y", moments.y)) if side.constant]
+        warn_constant(constant, result, stacklevel=3)
+        return bool(constant)
+
+    def _check_sizes(self, x: Tensor, y: Tensor) -> None:
+        if self._device is not None and x.device != self._device:
+            raise ValueError(f"x and y are on {x.device} and the metric on {self._device}; move one of them")
+        if self._moments is not None:
+            for name, t, seen in (("x", x, self._moments.x), ("y", y, self._moments.y)):
+                if t.shape[1] != len(seen.mean):
+                    raise ValueError(f"{name} has {t.shape[1]} features; earlier updates had {len(seen.mean)}")
+
+    def _join(self, other: PairMoments) -> None:
+        if self._moments is None:
+            self._device = self._device or other.x.mean.device
+            self._moments = other.to(self._device)
+            return
+        x, y, xy = self._moments
+        xy.merge_(other.xy, x.move(other.x), y.move(other.y))
+        x.merge_(other.x)
+        y.merge_(other.y)
+
+    def _layout(self) -> dict[str, Any] | None:
+        if self._moments is None:
+            return None
+        sizes = {"features of x": len(self._moments.x.mean), "features of y": len(self._moments.y.mean)}
+        return {**sizes, "device": str(self._device)}
+
+    def _move(self, device: torch.device) -> None:
+        self._moments = None if self._moments is None else self._moments.to(device)
+
+    def _state(self) -> dict[str, Any]:
+        moments = {} if self._moments is None else {k: v.state() for k, v in self._moments._asdict().items()}
+        return {"numpy": self._numpy, **moments}
+
+    def _load(self, state: dict[str, Any]) -> None:
+        numpy, loaded = bool(state["numpy"]), None
+        if "x" in state:
+            sides = Moments.from_state(state["x"]), Moments.from_state(state["y"])
+            loaded = PairMoments(*sides, CrossMoments.from_state(state["xy"]))
+        self._moments, self._numpy = None, numpy
+        if loaded is not None:
+            self._join(loaded)
+
+    def _merge(self, other: Self) -> None:
+        if other._moments is not None:
+            self._numpy = other._numpy if self._moments is None else self._numpy
+            self._join(other._moments)
+
+
+class StreamingCKA(StreamingPair):
+    r"""Exact linear CKA of two layers over all samples seen, in one pass.
+
+    No minibatch approximation: the result is :func:`pyscale.cka` of everything at once.
+
+    Args:
+        estimator: "unbiased" or "biased".
+
+    Example:
+        >>> import numpy as np
+        >>> import pyscale as ps
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((100, 5))
+        >>> y = x[:, :3] + rng.standard_normal((100, 3))
+        >>> metric = ps.metrics.StreamingCKA().update(x[:70], y[:70]).update(x[70:], y[70:])
+        >>> abs(metric.compute() - ps.cka(x, y)) < 1e-12
+        True
+    """
+
+    def __init__(self, *, estimator: Estimator = "unbiased") -> None:
+        check_choice("estimator", estimator, tuple(LEAST_SAMPLES))
+        super().__init__()
+        self.estimator: Estimator = estimator
+
+    def compute(self) -> Any:
+        """Return the CKA: a float where the activations were NumPy's, else a 0-d tensor.
+
+        Raises:
+            ValueError: Fewer samples were seen than the estimator needs: 4, or 2 for the biased one.
+        """
+        moments = self._seen(LEAST_SAMPLES[self.estimator])
+        if self._warn_constant(moments, "CKA"):
+            return self._restore(torch.full_like(moments.xy.w, torch.nan))
+        x, y, xy = moments
+        product, xx, yy = (
+            gram_product(part.S.square().sum(), part.w, a.trace, b.trace, self.n, self.estimator)
+            for part, a, b in ((xy, x, y), (x, x, x), (y, y, y))
+        )
+        return self._restore(product / (xx.sqrt() * yy.sqrt()))
+
+    def _options(self) -> dict[str, Any]:
+        return {"estimator": self.estimator}
+
+
+class StreamingCCA(StreamingPair):
+    """Canonical correlations of two layers over all samples seen, in one pass; also SVCCA and PWCCA.
+
+    Directions come from the eigenvectors of the covariances, which hold the squares of singular values: where σ is
+    below about 1e-5 σ_max, correlations have fewer digits than those of :func:`pyscale.cca`.
+
+    Args:
+        ridge: As in :func:`pyscale.cca`.
+        rtol: As in :func:`pyscale.cca`.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyscale as ps
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((100, 5))
+        >>> y = x[:, :3] + rng.standard_normal((100, 3))
+        >>> metric = ps.metrics.StreamingCCA().update(x[:70], y[:70]).update(x[70:], y[70:])
+        >>> abs(metric.compute().mean - ps.cca(x, y).mean) < 1e-12
+        True
+        >>> abs(metric.pwcca() - ps.pwcca(x, y)) < 1e-12
+        True
+    """
+
+    def __init__(self, *, ridge: float = 0.0, rtol: float = 1e-6) -> None:
+        check_ridge(ridge)
+        check_rtol(rtol)
+        super().__init__()
+        self.ridge = float(ridge)
+        self.rtol = float(rtol)
+
+    def compute(self) -> CCAResult:
+        """Return the canonical correlations, as :func:`pyscale.cca` does.
+
+        Raises:
+            ValueError: Fewer than 2 samples were seen.
+        """
+        x, y, C = self._whitened(ridge=self.ridge)
+        warn_few_samples(x, y, self.n)
+        return correlate(C, x, y, self.n, self._restore)
+
+    def svcca(self, variance: float = 0.99) -> CCAResult:
+        """Return the correlations of the directions that hold ``variance``, as :func:`pyscale.svcca` does."""
+        check_variance(variance)
+        x, y, C = self._whitened(variance=variance)
+        warn_few_samples(x, y, self.n)
+        return correlate(C, x, y, self.n, self._restore)
+
+    def pwcca(self, weight_by: WeightBy = "narrower") -> Any:
+        """Return the projection-weighted mean of the correlations, as :func:`pyscale.pwcca` does."""
+        check_choice("weight_by", weight_by, ("narrower", "x", "y"))
+        x, y, C = self._whitened()
+        warn_few_samples(x, y, self.n)
+        return self._restore(projection_weighted(C, x, y, weight_by))
+
+    def _whitened(
+        self, *, variance: float = 1.0, ridge: float = 0.0
+    ) -> tuple[WhitenedMoments, WhitenedMoments, Tensor]:
+        moments = self._seen()
+        self._warn_constant(moments, "CCA")
+        x, y = (whiten_moments(m, rtol=self.rtol, variance=variance, ridge=ridge) for m in (moments.x, moments.y))
+        return x, y, x.cross(y, moments.xy.S)
+
+    def _options(self) -> dict[str, Any]:
+        return {"ridge": self.ridge, "rtol": self.rtol}
+
+
+class StreamingProcrustes(StreamingPair):
+    """Procrustes similarity of two layers over all samples seen, in one pass.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyscale as ps
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((100, 5))
+        >>> y = x[:, :3] + rng.standard_normal((100, 3))
+        >>> metric = ps.metrics.StreamingProcrustes().update(x[:70], y[:70]).update(x[70:], y[70:])
+        >>> abs(metric.compute() - ps.procrustes(x, y)) < 1e-12
+        True
+    """
+
+    def compute(self) -> Any:
+        """Return the similarity: a float where the activations were NumPy's, else a 0-d tensor.
+
+        Raises:
+            ValueError: Fewer than 2 samples were seen.
+        """
+        moments = self._seen()
+        if self._warn_constant(moments, "Procrustes similarity"):
+            return self._restore(torch.full_like(moments.xy.w, torch.nan))
+        return self._restore(nuclear_ratio(moments.x, moments.y, moments.xy))
+
+    def _options(self) -> dict[str, Any]:
+        return {}
+
+
+def nuclear_ratio(x: Moments, y: Moments, xy: CrossMoments) -> Tensor:
+    """Return |S_xy|_* / sqrt(tr S_xx tr S_yy), 0-d, at most 1."""
+    norm: Tensor = torch.linalg.svdvals(xy.S).sum() / (x.trace.sqrt() * y.trace.sqrt())
+    return norm.clamp(max=1)
