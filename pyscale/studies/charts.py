@@ -106,7 +106,7 @@ def draw_training(figure: Figure, result: StudyResult, theme: Theme) -> None:
         ax.plot(range(1, len(losses) + 1), losses, color=colour, marker=marker, markersize=3.5, label=member.name)
     ax.set_yscale("log")
     ax.grid(axis="y")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("epoch")
     ax.set_ylabel("training loss")
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0.5, columnspacing=1.4)

@@ -17,7 +17,7 @@ from pyscale.studies.study import Study, Variant
 from pyscale.train import Data, Trained, fit
 from pyscale.train.evaluation import at_model_resolution, evaluating
 
-LATENCY_REPEATS = 30
+LATENCY_ROUNDS, LATENCY_REPEATS = 5, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Member:
         seed: What it was trained from.
         network: In eval mode.
         trained: How it got there, and its accuracy.
-        right: (n,) bool, which held-out pictures it names rightly, in the order of the test split.
+        right: (n,) bool, which held-out pictures it classifies correctly, in the order of the test split.
         cost: Parameters, MACs, activations, bytes, latency.
     """
 
@@ -94,7 +94,7 @@ def train_member(study: Study, variant: Variant, out: Path, *, progress: bool, r
 
 
 def right_answers(model: nn.Module, data: Data, batch_size: int = 256) -> NDArray[np.bool_]:
-    """Which held-out pictures a classifier names rightly.
+    """Which held-out pictures a network classifies correctly.
 
     Args:
         model: Maps (b, channels, height, width) to (b, classes) scores. Left in the mode it was in.

@@ -184,8 +184,8 @@ def _terms(result: StudyResult) -> Iterator[dict[str, str]]:
         }
     yield {
         "name": "Chance",
-        "text": "What unrelated layers of the same sizes would get on these pictures. For unbiased CKA it is 0; for CCA "
-        "it grows with the channels, so that a value says something only beside it.",
+        "text": "What unrelated layers of the same sizes would get on these pictures. For unbiased CKA it is 0; for "
+        "CCA it grows with the channels, so that a value says something only beside it.",
     }
     if result.twins:
         yield {
@@ -201,8 +201,8 @@ def _terms(result: StudyResult) -> Iterator[dict[str, str]]:
     }
     yield {
         "name": "Maps",
-        "text": "One cell a pair of layers, inputs at the lower left; brighter is more alike, on one scale from 0 to 1 in "
-        "all maps. The line runs through corresponding layers, dots mark the baseline's layer most alike.",
+        "text": "One cell a pair of layers, inputs at the lower left; brighter is more alike, on one scale from 0 to 1 "
+        "in all maps. The line runs through corresponding layers, dots mark the baseline's layer most alike.",
     }
 
 
@@ -220,12 +220,12 @@ def _limits(result: StudyResult) -> Iterator[str]:
     largest = max(member.network.image_size for member in result.members)
     if isinstance(source, int) and largest > source:
         yield (
-            f"The pictures have {source} × {source} pixels. Networks that take more see them resampled: more pixels, no "
-            "more detail."
+            f"The pictures have {source} × {source} pixels. Networks that take more see them resampled: more "
+            "pixels, no more detail."
         )
     yield (
-        f"Latency is the median of one picture at a time on {_count(study.threads, 'thread')} of this machine. It is not "
-        "proportional to multiply-accumulates: small layers wait for the framework."
+        f"Latency is the median of one picture at a time on {_count(study.threads, 'thread')} of this machine. It is "
+        "not proportional to multiply-accumulates: small layers wait for the framework."
     )
 
 
@@ -257,10 +257,8 @@ def _facts(result: StudyResult) -> Iterator[tuple[str, str]]:
 
 def _figure(picture: Picture) -> dict[str, Any]:
     sources = {theme: f"data:image/png;base64,{base64.b64encode(png).decode()}" for theme, png in picture.pngs.items()}
-    return {
-        **{name: getattr(picture, name) for name in Picture.__dataclass_fields__ if name != "pngs"},
-        "sources": sources,
-    }
+    names = ("name", "caption", "alt", "width", "height", "network")
+    return {**{name: getattr(picture, name) for name in names}, "sources": sources}
 
 
 def _number(value: float, digits: int = 2) -> str:

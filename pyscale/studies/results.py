@@ -18,10 +18,10 @@ COSTS = ("parameters", "macs", "activations", "bytes", "latency")
 
 @dataclass(frozen=True)
 class PairedAnswers:
-    """Two classifiers on the same pictures: what only one of them names rightly.
+    """Two classifiers on the same pictures: what only one of them has right.
 
     Attributes:
-        only_this: Pictures that this network names rightly and the baseline does not.
+        only_this: Pictures that this network classifies correctly and the baseline does not.
         only_baseline: The reverse.
         pvalue: Two-sided exact McNemar test that both are equally likely; 1 where they never disagree.
     """
@@ -97,9 +97,9 @@ class StudyResult:
 
 
 def paired_answers(member: Member, baseline: Member) -> PairedAnswers:
-    """Count what only one of two networks names rightly, and test whether that favours one of them.
+    """Count what only one of two networks classifies correctly, and test whether that favours one of them.
 
-    The two were measured on the same pictures, so pictures that both name rightly or both wrongly say nothing about
+    The two were measured on the same pictures, so pictures that both or neither classify correctly say nothing about
     their difference; of the others each is a coin toss if the networks are equally good.
 
     References:

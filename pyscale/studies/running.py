@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pyscale.models import profile
-from pyscale.studies.networks import LATENCY_REPEATS, Member, train_member, using_threads
+from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, train_member, using_threads
 from pyscale.studies.provenance import describe_machine, describe_software, now
 from pyscale.studies.results import StudyResult
 from pyscale.studies.similarity import Similarity, compare_layers
@@ -71,7 +72,7 @@ def run(
             members.append(train_member(study, variant, out / "runs" / variant.name, progress=progress, resume=resume))
         similarities = _compare(study, members, steps)
         steps.begin("time the networks")
-        members = [_timed(member) for member in members]
+        members = _timed(members)
     steps.begin("draw and write")
     result = StudyResult(study, tuple(members), similarities, _provenance(study, members, steps), out)
     write_files(result)
@@ -121,8 +122,16 @@ def _compare(study: Study, members: list[Member], steps: _Steps) -> dict[str, di
     return found
 
 
-def _timed(member: Member) -> Member:
-    return replace(member, cost=profile(member.network, repeats=LATENCY_REPEATS))
+def _timed(members: list[Member]) -> list[Member]:
+    """The members with their latencies: medians over rounds that take turns, so that a busy moment hits them all."""
+    rounds = [
+        [profile(member.network, repeats=LATENCY_REPEATS).latency for member in members] for _ in range(LATENCY_ROUNDS)
+    ]
+    latencies = [median(each) for each in zip(*rounds, strict=True)]
+    return [
+        replace(member, cost=replace(member.cost, latency=latency))
+        for member, latency in zip(members, latencies, strict=True)
+    ]
 
 
 def _provenance(study: Study, members: list[Member], steps: _Steps) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def as_json(result: StudyResult, found: Sequence[Finding]) -> str:
         "findings": [asdict(finding) for finding in found],
         "provenance": result.provenance,
     }
-    return json.dumps(_plain(document), indent=1, allow_nan=False) + "\n"
+    return json.dumps(_plain(document), separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _network_row(result: StudyResult, member: Member) -> Row:
