@@ -26,7 +26,8 @@ def sync(metric: M, group: dist.ProcessGroup | None = None) -> M:
         group: The process group; the default one if None.
 
     Returns:
-        A new metric on the device of ``metric``, or of the group where it has seen nothing; a copy of it where ``torch.distributed`` is not initialised.
+        A new metric on the device of ``metric``, or of the group where it has seen nothing; a copy of it where
+        ``torch.distributed`` is not initialised.
 
     Raises:
         ValueError: The ranks' metrics have different options, or have seen different layers.

@@ -57,9 +57,8 @@ def cka_matrix(
     check_choice("kernel", kernel, ("linear", "rbf"))
     check_choice("estimator", estimator, tuple(LEAST_SAMPLES))
     check_bandwidth(bandwidth)
-    same = ys is None or ys is xs
     rows = as_layers(xs, "xs", None)
-    columns = rows if same else as_layers(ys, "ys", None)
+    columns = rows if ys is None or ys is xs else as_layers(ys, "ys", None)
     tensors = [*rows.values(), *columns.values()]
     n, least = same_everywhere(rows, columns), LEAST_SAMPLES[estimator]
     if n < least:

@@ -109,9 +109,9 @@ class MinibatchCKA(Metric):
             TypeError: A value is no floating-point array.
             ValueError: Names, shapes or devices do not fit, or activations hold NaN or infinity.
         """
-        same = ys is None or ys is xs
         rows = as_layers(xs, "xs", self._names.rows)
-        columns = rows if same else as_layers(ys, "ys", self._names.columns)
+        columns = rows if ys is None or ys is xs else as_layers(ys, "ys", self._names.columns)
+        same = columns is rows
         n = same_everywhere(rows, columns)
         names = self._names.agreed(list(rows), list(columns), same)
         if n < LEAST_SAMPLES:

@@ -106,7 +106,8 @@ class PermutationNull(Metric):
         """
         if self._sums is None:
             raise ValueError("no minibatch of at least 4 samples was seen; call update_packed first")
-        return np.asarray(self._sums.cpu().numpy(), dtype=np.float64).copy()
+        sums: NDArray[np.float64] = self._sums.cpu().numpy().copy()
+        return sums
 
     def pvalues(
         self, values: NDArray[np.float64], xx: NDArray[np.float64], yy: NDArray[np.float64]
@@ -124,7 +125,8 @@ class PermutationNull(Metric):
         with np.errstate(divide="ignore", invalid="ignore"):  # constant layers: 0 / 0
             null = self.compute() / (np.sqrt(xx)[:, None] * np.sqrt(yy)[None, :])
         hits = (null >= values - _TIE).sum(axis=0)
-        return np.asarray(np.where(np.isnan(values), np.nan, (1 + hits) / (1 + self.permutations)))
+        pvalues: NDArray[np.float64] = np.where(np.isnan(values), np.nan, (1 + hits) / (1 + self.permutations))
+        return pvalues
 
     def reset(self) -> Self:
         """Forget all minibatches; the permutations begin anew.
