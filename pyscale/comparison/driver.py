@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyscale.comparison.batches import Forward, Pair, count_batches, count_samples, forward_batch, move, paired_batches
+from pyscale.comparison.exact import ExactStrategy
 from pyscale.comparison.hooks import Tap
 from pyscale.comparison.layers import Selection
 from pyscale.comparison.minibatch import MinibatchStrategy
@@ -87,7 +88,7 @@ class Run:
         self.batches = self.skipped = self.samples = 0
         self._one_pass = one_loader and x.inner is y.inner
         self._same = self._one_pass and _same_layers(x.tap.selection, y.tap.selection)
-        self._strategy: Strategy = MinibatchStrategy(options, same=self._same)
+        self._strategy = _strategy(options, same=self._same, one_pass=self._one_pass)
 
     @property
     def rows(self) -> list[str]:
@@ -157,6 +158,12 @@ class Run:
                 stacklevel=5,
             )
         self.skipped += 1
+
+
+def _strategy(options: Options, *, same: bool, one_pass: bool) -> Strategy:
+    if options.mode == "minibatch":
+        return MinibatchStrategy(options, same=same)
+    return ExactStrategy(options, same=same, one_pass=one_pass)
 
 
 def _shared_device(model_x: nn.Module, model_y: nn.Module) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from torch import Tensor
@@ -40,5 +41,21 @@ def positions(activation: Tensor) -> Tensor:
 
 
 def grid(activation: Tensor) -> tuple[int, ...]:
-    """Return the positions' layout within a sample: (h, w) of four dimensions, (tokens,) of three, () of two."""
-    return tuple(activation.shape[1:2] if activation.ndim == 3 else activation.shape[2:])
+    """Return the positions' layout within a sample: (h, w) of four dimensions, (tokens,) of three, () of one position.
+
+    Example:
+        >>> import torch
+        >>> grid(torch.zeros(9, 3, 4, 5)), grid(torch.zeros(9, 7, 3)), grid(torch.zeros(9, 3, 1, 1))
+        ((4, 5), (7,), ())
+    """
+    shape = tuple(activation.shape[1:2] if activation.ndim == 3 else activation.shape[2:])
+    return () if math.prod(shape) == 1 else shape
+
+
+def features_for_moments(activation: Tensor, features: Features) -> Tensor:
+    """Return the activation as a matrix whose columns mean the same in every batch, as co-moments need it."""
+    if features == "pool":
+        return pool(activation)
+    if features == "positions":
+        return positions(activation)
+    return activation.reshape(len(activation), -1)

@@ -14,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 from pyscale.comparison.activations import batch_first, first_tensor, why_unusable
 from pyscale.comparison.layers import Selection, row_name
 
+_EVERY_BATCH = "only layers that run in every batch can be compared: choose them with layers="
+
 Consume = Callable[[str, Tensor], None]
 
 
@@ -107,6 +109,10 @@ class Tap:
                 raise ValueError(f"layer {row!r} of {self.label} can't be compared in batch {self._batch}: {reason}")
             self.skipped[row] = str(reason)
             return
+        if self.rows and row not in self.rows:
+            raise ValueError(
+                f"layer {row!r} of {self.label} ran in batch {self._batch} but not before it; {_EVERY_BATCH}"
+            )
         self._samples = len(activation)
         self._seen.append(row)
         self.dtypes.add(str(activation.dtype).removeprefix("torch."))
@@ -126,12 +132,8 @@ class Tap:
                 self.skipped[name] = "it never ran"
 
     def _check_same_rows(self) -> None:
-        changed = set(self.rows).symmetric_difference(self._seen)
-        if not changed:
-            return
-        row = min(changed)
-        ran, missed = ("before", "in") if row in self.rows else ("in", "before")
-        raise ValueError(
-            f"layer {row!r} of {self.label} ran {ran} batch {self._batch} but not {missed} it; only layers that run in "
-            f"every batch can be compared: choose them with layers="
-        )
+        missing = [row for row in self.rows if row not in self._seen]
+        if missing:
+            raise ValueError(
+                f"layer {missing[0]!r} of {self.label} ran before batch {self._batch} but not in it; {_EVERY_BATCH}"
+            )

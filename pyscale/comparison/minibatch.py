@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyscale.comparison.activations import refuse_nonfinite
 from pyscale.comparison.features import flatten_for_gram, pool
 from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Scores
-from pyscale.metrics import MinibatchCKA
-from pyscale.metrics.validity import describe_nonfinite
+from pyscale.metrics import MinibatchCKA, PermutationNull
 from pyscale.ops import PackedGram, packed_gram
 
 
@@ -23,6 +23,8 @@ class MinibatchStrategy:
         self._same = same
         self._x, self._y = _Grams("model_x", options), _Grams("model_y", options)
         self._metric: MinibatchCKA | None = None
+        permutations = options.permutations
+        self._null = PermutationNull(permutations, options.seed) if permutations else None
 
     def begin(self, batch: int) -> None:
         """Forget the previous batch's Grams."""
@@ -44,13 +46,16 @@ class MinibatchStrategy:
         v, constant_v = self._x.stacked(rows)
         w, constant_w = (v, constant_v) if self._same else self._y.stacked(columns)
         self._metric.update_packed(v, w, samples, constant_v, constant_w)
+        if self._null is not None:
+            self._null.update_packed(v, w, samples)
 
     def scores(self) -> Scores:
         """Return the similarities of everything taken."""
         if self._metric is None:
             raise ValueError("no batch has been taken")
         result = self._metric.compute()
-        return Scores(result.values, result.stderr, result.chance, result.zscores)
+        pvalues = None if self._null is None else self._null.pvalues(result.values, *self._metric.self_sums())
+        return Scores(result.values, result.stderr, result.chance, result.zscores, pvalues)
 
 
 class _Grams:
@@ -76,12 +81,17 @@ class _Grams:
         self._packed[row] = gram
 
     def stacked(self, rows: list[str]) -> tuple[Tensor, Tensor]:
-        """Return the packed Grams (rows, n (n - 1) / 2) in the order of ``rows``, and which layers are constant."""
+        """Return the packed Grams (rows, n (n - 1) / 2) in the order of ``rows``, and which layers are constant.
+
+        The Gram matrix of a constant layer is zero; what was computed is noise.
+        """
         packed = [self._packed[row] for row in rows]
         wide = any(gram.values.dtype == torch.float64 for gram in packed)
-        values = [gram.values.double() if wide else gram.values for gram in packed]
+        values = torch.stack([gram.values.double() if wide else gram.values for gram in packed])
+        constant = torch.stack([gram.constant for gram in packed])
         self._packed.clear()
-        return torch.stack(values), torch.stack([gram.constant for gram in packed])
+        values[constant] = 0
+        return values, constant
 
     def _pack(self, x: Tensor) -> PackedGram:
         return packed_gram(x, kernel=self._options.kernel, bandwidth=self._options.bandwidth)
@@ -89,8 +99,7 @@ class _Grams:
     def _pack_again(self, row: str, x: Tensor) -> PackedGram:
         """Pack in float64 what left float32's range, or raise ValueError where the activations are at fault."""
         where = f"activations of layer {row!r} of {self._label} in batch {self._batch}"
-        if not bool(torch.isfinite(x).all()):
-            raise ValueError(f"{where} hold {describe_nonfinite(x)}")
+        refuse_nonfinite(x, where)
         gram = self._pack(x.double())
         if not bool(torch.isfinite(gram.values.sum())):
             rbf = self._options.kernel == "rbf"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -113,7 +114,7 @@ class Fickle(nn.Module):
 def mlp(*widths, seed=0):
     torch.manual_seed(seed)
     layers = []
-    for p, q in zip(widths, widths[1:], strict=False):
+    for p, q in pairwise(widths):
         layers += [nn.Linear(p, q), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
 

@@ -47,7 +47,9 @@ def pooled(batches):
 
 
 def positions(batches):
-    return [np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) if x.ndim == 4 else x.reshape(-1, x.shape[-1]) for x in batches]
+    return [
+        np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) if x.ndim == 4 else x.reshape(-1, x.shape[-1]) for x in batches
+    ]
 
 
 def pairwise(metric, xs, ys, rows, columns):

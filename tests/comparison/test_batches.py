@@ -21,9 +21,7 @@ def test_a_tuple_or_list_passes_its_first_item():
     plain = ps.compare(model, model, batches, progress=False)
     for wrap in (lambda b: (b, torch.zeros(8)), lambda b: [b, "label"]):
         assert ps.compare(model, model, [wrap(b) for b in batches], progress=False).rows == plain.rows
-        assert np.array_equal(
-            ps.compare(model, model, [wrap(b) for b in batches], progress=False).values, plain.values
-        )
+        assert np.array_equal(ps.compare(model, model, [wrap(b) for b in batches], progress=False).values, plain.values)
 
 
 class Encoding(UserDict):
@@ -39,9 +37,7 @@ def test_a_mapping_passes_its_items_as_keywords(kind):
     x, y = Keywords(1).double(), Keywords(2).double()
     ids = [torch.randint(11, (16, 5)) for _ in range(2)]
     mask = torch.ones(16, 5, dtype=torch.float64)
-    c = ps.compare(
-        x, y, [kind(input_ids=i, attention_mask=mask, id=torch.arange(16)) for i in ids], progress=False
-    )
+    c = ps.compare(x, y, [kind(input_ids=i, attention_mask=mask, id=torch.arange(16)) for i in ids], progress=False)
     assert c.rows == ["embedding", "norm", "head"]
     xs, ys = recorded.activations(x, ids), recorded.activations(y, ids)
     expected = oracles.minibatch_cka(list(zip(recorded.flat(xs["norm"]), recorded.flat(ys["embedding"]), strict=True)))

@@ -147,5 +147,5 @@ def test_what_cannot_be_compared_is_an_error_when_named_and_a_note_otherwise(out
 
 def test_nothing_comparable_at_all_says_why():
     model = Odd(torch.zeros(3, 16))
-    with pytest.raises(ValueError, match="no selected layer of model_x.*'softmax'.*first dimension"):
+    with pytest.raises(ValueError, match=r"no selected layer of model_x.*'softmax'.*first dimension"):
         ps.compare(model, model, vectors(16), layers=nn.Softmax, progress=False)
