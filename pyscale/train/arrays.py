@@ -39,15 +39,9 @@ def from_npz(path: str | Path, *, class_names: Sequence[str] | None = None, reci
     if not path.is_file():
         raise FileNotFoundError(f"path: no such file: {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            wanted = [name for name in (*_REQUIRED, "x_val", "y_val") if name in archive.files]
-            missing = [name for name in _REQUIRED if name not in archive.files]
-            if missing:
-                raise ValueError(f"it lacks {', '.join(missing)}; it has {', '.join(archive.files) or 'nothing'}")
-            arrays = {name: archive[name] for name in wanted}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # NumPy leaves a file of its own open where it is no archive
+            arrays = _read_archive(np.load(file, allow_pickle=False))
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"path: {path} is not a data set in .npz form: {error}") from error
     return from_arrays(**arrays, class_names=class_names, recipe=recipe, name=path.stem)
 
@@ -141,6 +135,15 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
         means.append(mean)
         stds.append(float((weights * (values - mean) ** 2).sum() / weights.sum()) ** 0.5 or 1.0)
     return tuple(means), tuple(stds)
+
+
+def _read_archive(archive: Any) -> dict[str, npt.NDArray[Any]]:
+    if isinstance(archive, np.ndarray):
+        raise ValueError("it holds a single array")
+    missing = [name for name in _REQUIRED if name not in archive.files]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}; it has {', '.join(archive.files) or 'nothing'}")
+    return {name: archive[name] for name in (*_REQUIRED, "x_val", "y_val") if name in archive.files}
 
 
 def _values_and_counts(channel: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,8 @@ def from_datasets(
     for split, dataset in (("train", train), ("test", test), ("val", val)):
         if dataset is not None:
             _check_map_style(dataset, split)
+    channels, size = _probe(train), None
+    mean, std = (0.0,) * channels, (1.0,) * channels
     names = tuple(class_names) if class_names is not None else _class_names(train)
     if test is None:
         kept, held_out = stratified_split(labels_of(train), test_fraction, seed)
@@ -72,11 +74,8 @@ def from_datasets(
     }
     first = splits["train"]
     if isinstance(first, PictureSet):
-        channels, size = first.images.shape[1], first.size
+        size = first.size
         mean, std = channel_moments(first.images)
-    else:
-        channels, size = _probe(first), None
-        mean, std = (0.0,) * channels, (1.0,) * channels
     return Data(
         train=first,
         test=splits["test"],

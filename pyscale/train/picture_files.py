@@ -96,7 +96,7 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
         return PictureFiles(self.source, self.names, self.targets, self.channels, size)
 
     def _decode(self, name: str) -> Any:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         try:
             with Image.open(BytesIO(self.source.read(name))) as picture:
@@ -112,4 +112,5 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
             zlib.error,
             Image.DecompressionBombError,
         ) as error:
-            raise ValueError(f"path: {name} in {self.source.path} is not a readable picture: {error}") from error
+            reason = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+            raise ValueError(f"path: {name} in {self.source.path} is not a readable picture: {reason}") from error

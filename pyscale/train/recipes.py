@@ -54,13 +54,8 @@ class Recipe:
     channels_last: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            _check(
-                name,
-                getattr(self, name),
-                isinstance(getattr(self, name), int) and getattr(self, name) >= 1,
-                "an int >= 1",
-            )
+        for name, count in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            _check(name, count, type(count) is int and count >= 1, "an int >= 1")
         _check("optimizer", self.optimizer, self.optimizer in ("sgd", "adamw"), '"sgd" or "adamw"')
         _check("schedule", self.schedule, self.schedule in _SCHEDULES, " or ".join(f'"{s}"' for s in _SCHEDULES))
         _check("lr", self.lr, math.isfinite(self.lr) and self.lr > 0, "finite and > 0")
