@@ -68,9 +68,7 @@ def _new_axes(comparison: Comparison) -> Axes:
 
 
 def _colours() -> Any:
-    colours = import_report_dependency("matplotlib").colormaps["magma"].copy()
-    colours.set_bad(_UNDEFINED)
-    return colours
+    return import_report_dependency("matplotlib").colormaps["magma"].with_extremes(bad=_UNDEFINED)
 
 
 def _least(values: np.ndarray[Any, Any]) -> float:
