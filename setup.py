@@ -51,7 +51,10 @@ class CMakeBuild(build_ext):
         subprocess.run(["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(build), *definitions], check=True)
         subprocess.run(["cmake", "--build", str(build)], check=True)
         output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(build / output.name, output)
+        # Renamed into place: writing over a library that some process has loaded would crash that process.
+        fresh = output.with_name(f".{output.name}.new")
+        shutil.copyfile(build / output.name, fresh)
+        fresh.replace(output)
 
 
 setup(ext_modules=[CMakeExtension("pyscale._native")], cmdclass={"build_ext": CMakeBuild})
