@@ -69,11 +69,6 @@ class Batches:
     def __len__(self) -> int:
         return -(-self._n // self.batch_size)
 
-    @property
-    def sampler(self) -> Batches:
-        """Itself: Lightning calls ``set_epoch`` of whatever a loader names its sampler before every epoch."""
-        return self
-
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order and augmentation the next pass draws."""
         self.epoch = epoch

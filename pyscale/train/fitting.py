@@ -158,11 +158,11 @@ def _train(run: _Run) -> tuple[History, int]:
         if recipe.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         model.train()
-        classifier = Classifier(model, recipe, run.seed, recipe.epochs * len(batches))
+        classifier = Classifier(model, recipe, run.seed, batches)
         trainer = _trainer(run, [recorder, checkpointer])
         checkpoint = run.folder.checkpoint if run.folder.checkpoint.exists() else None
         try:
-            trainer.fit(classifier, batches, validation, ckpt_path=checkpoint)
+            trainer.fit(classifier, val_dataloaders=validation, ckpt_path=checkpoint)
         except SystemExit as error:  # Lightning turns Ctrl-C into an exit; a library must not
             raise KeyboardInterrupt from error
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -180,6 +180,7 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
         devices=[run.device.index or 0] if on_gpu else 1,
         precision=run.precision,
         max_epochs=run.recipe.epochs,
+        reload_dataloaders_every_n_epochs=1,  # every epoch has batches of its own
         gradient_clip_val=run.recipe.clip,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO()],

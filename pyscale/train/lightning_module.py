@@ -19,8 +19,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from pyscale.train.batches import Batches
 from pyscale.train.errors import DivergenceError
 from pyscale.train.recipes import Recipe
 from pyscale.train.results import Row
@@ -28,22 +29,30 @@ from pyscale.train.seeding import derive_seed, seed_everything
 
 Batch = tuple[Tensor, Tensor]
 
+ONE_CYCLE_START = 1 / 25  # of the peak rate
+ONE_CYCLE_END = ONE_CYCLE_START / 1e4
+
 
 class Classifier(LightningModule):
     """A network with its recipe: loss, optimiser, schedule, and the sums a history row is made of."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, seed: int, total_steps: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, seed: int, batches: Batches) -> None:
         super().__init__()
         self.network = network
         self.recipe = recipe
         self.seed = seed
-        self.total_steps = total_steps
+        self.batches = batches
         self.sums: dict[str, list[Tensor | float]] = {}
+
+    def train_dataloader(self) -> Batches:
+        """The batches of the present epoch; the trainer asks anew before every one."""
+        self.batches.set_epoch(self.current_epoch)
+        return self.batches
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimiser with its schedule stepped every batch."""
         optimizer = make_optimizer(self.network, self.recipe)
-        scheduler = make_scheduler(optimizer, self.recipe, self.total_steps)
+        scheduler = make_scheduler(optimizer, self.recipe, self.recipe.epochs * len(self.batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
@@ -171,25 +180,33 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
 
 def make_scheduler(optimizer: Optimizer, recipe: Recipe, total_steps: int) -> LRScheduler:
     """The recipe's schedule over ``total_steps`` batches."""
-    if recipe.schedule == "onecycle":
-        cycle_momentum = recipe.optimizer == "adamw" or recipe.momentum > 0
-        return OneCycleLR(
-            optimizer, recipe.lr, total_steps=total_steps, pct_start=recipe.warmup, cycle_momentum=cycle_momentum
-        )
     return LambdaLR(optimizer, lambda step: schedule_factor(step, total_steps, recipe))
 
 
 def schedule_factor(step: int, total_steps: int, recipe: Recipe) -> float:
-    """The share of ``recipe.lr`` at a step of a "cosine" or "constant" schedule.
+    """The share of ``recipe.lr`` that a schedule gives to a step (from 0).
 
     Example:
         >>> recipe = Recipe(schedule="cosine", warmup=0.2)
         >>> [round(schedule_factor(step, 10, recipe), 3) for step in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
+
+    References:
+        Smith and Topin, Super-convergence (2018), for the one cycle; its cosine form and numbers are torch's.
     """
+    if recipe.schedule == "onecycle":
+        peak = max(0.0, recipe.warmup * total_steps - 1)  # the step with the full rate, need not be whole
+        if step < peak:
+            return _cosine(ONE_CYCLE_START, 1.0, step / peak)
+        return _cosine(1.0, ONE_CYCLE_END, (step - peak) / max(1.0, total_steps - 1 - peak))
     warmup_steps = round(recipe.warmup * total_steps)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if recipe.schedule == "constant":
         return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps)))
+    return _cosine(1.0, 0.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    """Half a cosine from ``start`` at share 0 to ``end`` at share 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(share, 1.0))) / 2

@@ -68,6 +68,15 @@ def test_one_cycle_rises_and_falls_on_cosines():
     assert seen.index(max(seen)) == 14
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 5])
+def test_one_cycle_of_a_few_steps(steps):
+    # a rise of exactly one step divides by zero in torch's own scheduler
+    seen = rates(Recipe(schedule="onecycle", lr=0.4, warmup=0.25), steps)
+    assert seen[0] == pytest.approx(0.4 if steps <= 4 else 0.4 / 25)
+    assert all(math.isfinite(rate) and rate > 0 for rate in seen)
+    assert steps == 1 or seen[-1] < 1e-4
+
+
 def test_cosine_with_warm_up():
     seen = rates(Recipe(schedule="cosine", lr=0.4, warmup=0.2), 50)
     assert seen[:10] == pytest.approx([0.04 * (step + 1) for step in range(10)])
