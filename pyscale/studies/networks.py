@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pyscale.models import Network, Profile, build, profile
+from pyscale.models import Network, Profile, profile
 from pyscale.studies.study import Study, Variant
+from pyscale.studies.trained_networks import build_seeded, keep_recipe
 from pyscale.train import Data, Trained, fit
 from pyscale.train.evaluation import at_model_resolution, evaluating
 
@@ -70,15 +71,14 @@ def train_member(study: Study, variant: Variant, out: Path, *, progress: bool, r
         The trained network, its latency not yet measured (NaN).
     """
     seed = study.seed_of(variant)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build(
-            study.family,
-            scaling=variant.scaling,
-            num_classes=study.data.num_classes,
-            in_channels=study.data.channels,
-            image_size=study.image_size,
-        )
+    network = build_seeded(
+        study.family,
+        seed,
+        scaling=variant.scaling,
+        num_classes=study.data.num_classes,
+        in_channels=study.data.channels,
+        image_size=study.image_size,
+    )
     trained = fit(
         network,
         study.data,
@@ -90,6 +90,7 @@ def train_member(study: Study, variant: Variant, out: Path, *, progress: bool, r
         threads=study.threads,
         progress=progress,
     )
+    keep_recipe(network, out)
     return Member(variant, seed, network, trained, right_answers(network, study.data), profile(network, repeats=0))
 
 

@@ -22,7 +22,7 @@ FILES = (
     ("layers.csv", "similarity, chance and yardstick, one line a layer"),
     ("comparisons/", "the matrices: pyscale.Comparison.load reads them"),
     ("figures/", "the pictures, for light and dark pages"),
-    ("runs/", "weights and training histories"),
+    ("runs/", "weights and histories; `pyscale compare` takes these folders as models"),
 )
 DASH = "–"
 

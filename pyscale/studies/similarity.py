@@ -15,6 +15,8 @@ from pyscale.models import Network
 from pyscale.studies.counterparts import counterparts
 from pyscale.studies.study import LABELS
 from pyscale.train import Data
+from pyscale.train.batches import Batches
+from pyscale.train.data import Split
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -24,6 +26,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cca_r2": {"metric": "cca_r2", "mode": "exact", "features": "pool"},
 }
 """How each similarity is computed. CCA wants fewer features than samples, so it sees channel means."""
+
+EXACT_BATCH = 512  # pictures at a time where the result does not depend on it: co-moments cost most per batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,7 @@ def compare_layers(
         data: The test split is used.
         metric: ``"cka"``: unbiased, over minibatches, of whole activations; ``"cca_r2"``: exact, of channel means.
         key_layers: Glob patterns of the rows that curves and sentences are about; empty is all.
-        batch_size: Pictures per minibatch.
+        batch_size: Pictures per minibatch of ``"cka"``.
 
     Returns:
         The similarity.
@@ -83,11 +87,13 @@ def compare_layers(
     Raises:
         ValueError: If ``key_layers`` matches no layer.
     """
+    if OPTIONS[metric]["mode"] == "exact":
+        batch_size = EXACT_BATCH
     comparison = compare(
         network,
         baseline,
-        _loader(data, network, batch_size),
-        loader_y=None if network.image_size == baseline.image_size else _loader(data, baseline, batch_size),
+        batches_for(network, data, batch_size),
+        loader_y=None if network.image_size == baseline.image_size else batches_for(baseline, data, batch_size),
         progress=False,
         **OPTIONS[metric],
     )
@@ -98,5 +104,6 @@ def compare_layers(
     return Similarity(metric, comparison, np.asarray(key), counterparts(rows, list(comparison.columns)))
 
 
-def _loader(data: Data, network: Network, batch_size: int) -> Any:
-    return data.resized(network.image_size).loader("test", batch_size, shuffle=True)
+def batches_for(network: Network, data: Data, batch_size: int, split: Split = "test") -> Batches:
+    """Pictures at a network's own resolution, in one shuffled order for all networks, so that batches mix classes."""
+    return data.resized(network.image_size).loader(split, batch_size, shuffle=True, seed=0)

@@ -1,0 +1,1 @@
+"""The command line: ``pyscale demo``, ``compare``, ``train``, ``profile``, ``doctor``."""

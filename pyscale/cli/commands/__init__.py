@@ -1,0 +1,1 @@
+"""One module a command; heavy libraries are imported inside the commands, so that ``--help`` is quick."""

@@ -1,0 +1,133 @@
+"""Talking: results on stdout, everything else on stderr, errors in one line with an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+@dataclass
+class Settings:
+    """What the options before the command say.
+
+    Attributes:
+        verbose: Whether errors come with their traceback and libraries' own warnings are shown.
+    """
+
+    verbose: bool = False
+
+
+SETTINGS = Settings()
+
+
+def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Make a command of a function: its errors become one line on stderr and an exit code.
+
+    Wrong arguments and missing files are wrong usage; a missing library, a diverging training and whatever the system
+    refuses are failures. What no one foresaw is a failure too, and asks to be reported.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            with _plain_warnings():
+                return function(*args, **kwargs)
+        except (ValueError, TypeError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise _leave(error, str(error), USAGE) from error
+        except (ImportError, OSError) as error:
+            raise _leave(error, str(error), FAILURE) from error
+        except KeyboardInterrupt as error:
+            say("interrupted")
+            raise typer.Exit(INTERRUPTED) from error
+        except RuntimeError as error:
+            if isinstance(error, typer.Exit | typer.Abort):
+                raise
+            raise _leave(error, f"{type(error).__name__}: {error}", FAILURE) from error
+
+    return run
+
+
+def say(message: str) -> None:
+    """Write a line to stderr."""
+    _stderr().print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def show(*tables: Table) -> None:
+    """Write tables to stdout."""
+    for table in tables:
+        Console().print(table)
+
+
+def show_json(value: Any) -> None:
+    """Write a value to stdout as JSON; NaN and infinity become null."""
+    typer.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def interactive() -> bool:
+    """Whether someone watches stderr: progress bars are for them only."""
+    return sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """What libraries print (progress bars) goes to stderr, so that stdout holds the result only."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    return made
+
+
+def _leave(error: Exception, message: str, code: int) -> typer.Exit:
+    if SETTINGS.verbose:
+        _stderr().print_exception(show_locals=False)
+    say(f"pyscale: {message or type(error).__name__}")
+    return typer.Exit(code)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Our warnings as one line; libraries' warnings to developers only when asked for."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if SETTINGS.verbose or issubclass(category, UserWarning):
+            say(f"pyscale: warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        yield
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy arrays and numbers
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

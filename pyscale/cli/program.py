@@ -1,0 +1,47 @@
+"""The program: its commands and the options that come before them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pyscale.cli.commands import comparing, demonstration, diagnosis, profiling, training
+from pyscale.cli.console import SETTINGS
+
+program = typer.Typer(
+    name="pyscale",
+    help="What scaling a CNN buys, and what it changes inside.",
+    epilog="Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 failure, 2 usage, 130 Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # tracebacks are shown on demand, and plain
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pyscale {version('pyscale')}")
+        raise typer.Exit
+
+
+@program.callback()
+def options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", envvar="PYSCALE_DEBUG", help="Show tracebacks and every warning.")
+    ] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What scaling a CNN buys, and what it changes inside."""
+    SETTINGS.verbose = verbose
+
+
+program.command("demo")(demonstration.demo)
+program.command("compare")(comparing.compare)
+program.command("train")(training.train)
+program.command("profile")(profiling.profile)
+program.command("doctor")(diagnosis.doctor)
