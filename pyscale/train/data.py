@@ -189,15 +189,24 @@ def as_size(image_size: Size) -> tuple[int, int]:
 
 def labels_of(dataset: Dataset[Any]) -> Indices:
     """(n,) int64 labels of any map-style dataset; read from its ``targets`` where it has them, else item by item."""
+    labels = listed_labels(dataset)
+    if labels is None:
+        labels = np.asarray([int(dataset[index][1]) for index in range(_length(dataset))], dtype=np.int64)
+    return labels
+
+
+def listed_labels(dataset: Dataset[Any]) -> Indices | None:
+    """(n,) int64 labels where a dataset lists them apart from its pictures, else None: nothing is decoded."""
     if isinstance(dataset, PictureSet):
         return dataset.labels.numpy()
     if isinstance(dataset, Subset):
-        return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
+        whole = listed_labels(dataset.dataset)
+        return None if whole is None else whole[np.asarray(dataset.indices, dtype=np.int64)]
     if isinstance(dataset, TensorDataset):
         return dataset.tensors[-1].numpy().astype(np.int64)
     targets = getattr(dataset, "targets", None)
-    if targets is None or len(targets) != _length(dataset):
-        targets = [int(dataset[index][1]) for index in range(_length(dataset))]
+    if targets is None or len(targets) != _length(dataset):  # e.g. targets of another kind than labels
+        return None
     return np.asarray(targets, dtype=np.int64)
 
 

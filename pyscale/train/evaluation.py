@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyscale.train.accuracy import Accuracy, ClassCount
 from pyscale.train.data import Data, Split
 from pyscale.train.datasets import DataLike, as_data
+from pyscale.train.seeding import preserved_global_state
 
 
 def evaluate(
@@ -46,7 +47,13 @@ def evaluate(
         >>> evaluate(untrained, data).total
         359
     """
-    data = at_model_resolution(model, as_data(data))
+    with preserved_global_state():  # a dataset may draw from the global generators
+        return _evaluate(model, at_model_resolution(model, as_data(data)), split, batch_size, device)
+
+
+def _evaluate(
+    model: nn.Module, data: Data, split: Split, batch_size: int, device: torch.device | str | None
+) -> Accuracy:
     original = model_device(model)
     target = torch.device(device) if device is not None else original
     correct = torch.zeros(data.num_classes, dtype=torch.int64)

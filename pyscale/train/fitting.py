@@ -99,10 +99,11 @@ def fit(
         changes["epochs"] = epochs
     seed = check_seed(seed)
     target = _target_device(device, precision)
-    data = at_model_resolution(model, as_data(data))
-    recipe = (recipe or data.recipe).but(**changes)
-    _check_fit(model, data)
     with ExitStack() as stack:
+        stack.enter_context(preserved_global_state())
+        data = at_model_resolution(model, as_data(data))
+        recipe = (recipe or data.recipe).but(**changes)
+        _check_fit(model, data)
         folder_path = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = RunFolder(folder_path, run_config(model, data, recipe.to_dict(), seed, precision))
         folder.open(resume)
@@ -151,7 +152,7 @@ def _train(run: _Run) -> tuple[History, int]:
     validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, workers=run.workers)
     recorder = Recorder()
     checkpointer = Checkpointer(run.folder.checkpoint, lambda: run.folder.write_history(History(recorder.rows)))
-    with preserved_global_state(), _quiet_lightning():
+    with _quiet_lightning():
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         if run.threads is not None:
             torch.set_num_threads(run.threads)
@@ -165,7 +166,8 @@ def _train(run: _Run) -> tuple[History, int]:
             trainer.fit(classifier, val_dataloaders=validation, ckpt_path=checkpoint)
         except SystemExit as error:  # Lightning turns Ctrl-C into an exit; a library must not
             raise KeyboardInterrupt from error
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        finally:
+            model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return History(recorder.rows), recorder.resumed_at
 
 
@@ -216,7 +218,7 @@ def _check_fit(model: nn.Module, data: Data) -> None:
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("model has no parameter that requires a gradient")
-    images = next(iter(data.subset(data.num_classes).loader("train", 2)))[0].to(model_device(model))
+    images = next(iter(data.loader("train", 2)))[0].to(model_device(model))
     with evaluating(model), torch.no_grad():
         try:
             scores = model(images)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyscale.train.accuracy import Accuracy
-from pyscale.train.data import Data, labels_of
+from pyscale.train.data import Data, listed_labels
 from pyscale.train.pictures import PictureSet
 from pyscale.train.results import History
 
@@ -148,7 +148,9 @@ def _data_digest(data: Data) -> str:
             digest.update(_bytes(dataset.images))
             digest.update(_bytes(dataset.labels))
         elif dataset is not None:
-            digest.update(type(dataset).__name__.encode() + labels_of(dataset).tobytes())
+            labels = listed_labels(dataset)
+            size = len(dataset)  # type: ignore[arg-type]  # map-style: checked where Data is built
+            digest.update(f"{type(dataset).__name__} {size}".encode() + (b"" if labels is None else labels.tobytes()))
     return digest.hexdigest()[:16]
 
 

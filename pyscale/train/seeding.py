@@ -64,7 +64,9 @@ def preserved_global_state() -> Iterator[None]:
     precision = torch.get_float32_matmul_precision()
     grad_enabled = torch.is_grad_enabled()
     threads = torch.get_num_threads()
-    with torch.random.fork_rng():
+    # asking an idle GPU for its generator's state would wake it
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=gpus):
         try:
             yield
         finally:

@@ -105,8 +105,14 @@ class Noisy(Dataset):
 def test_a_dataset_with_random_transforms_is_reproducible(few):
     small = few.subset(64, test=20)
     pair = Noisy(small, "train"), Noisy(small, "test")
+    random.seed(5)
+    torch.manual_seed(5)
+    expected = random.random(), torch.rand(()).item()
+    random.seed(5)
+    torch.manual_seed(5)
     first, again = (fit(small_resnet(width=4), pair, **QUICK) for _ in range(2))
     assert same(weights(first.model), weights(again.model))
+    assert (random.random(), torch.rand(()).item()) == expected
 
 
 def test_the_model_is_trained_in_place_and_left_in_eval_mode(few):
