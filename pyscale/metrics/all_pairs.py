@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
 from pyscale.metrics.moments import CrossMoments, Moments, gram_product
 from pyscale.metrics.pair_gathering import PairGathering, own_moments
 from pyscale.metrics.streaming import nuclear_ratio
-from pyscale.metrics.validity import warn_constant
+from pyscale.metrics.validity import warn, warn_constant
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
 
@@ -63,16 +62,17 @@ class AllPairsMoments(PairGathering):
             return float(product(x, x, own_moments(x)).sqrt())
 
         self._check_seen(LEAST_SAMPLES[estimator])
-        norms_x = [norm(x) for x in self._x]
-        norms_y = norms_x if self._names.same else [norm(y) for y in self._y]
+        norms_x = {i: norm(x) for i, x in self._x.items()}
+        norms_y = norms_x if self._names.same else {j: norm(y) for j, y in self._y.items()}
         return self._table(
             "CKA", lambda i, j, xy: float(product(self._x[i], self._y[j], xy)) / (norms_x[i] * norms_y[j])
         )
 
     def zscores(self) -> Table:
         """Return the unbiased CKA in standard deviations under permutations of the samples: CKA sqrt(n (n - 3)/2)."""
-        n = np.array([x.n for x in self._x], dtype=np.float64)[:, None]
-        return np.asarray(self.cka() * np.sqrt(n * (n - 3) / 2))
+        table = self.cka()
+        n = np.array([self._x[i].n for i in range(len(self._x))], dtype=np.float64)[:, None]
+        return np.asarray(table * np.sqrt(n * (n - 3) / 2))
 
     def cca(self, *, ridge: float = 0.0, rtol: float = 1e-6) -> Table:
         """Return the mean canonical correlation of all pairs."""
@@ -128,11 +128,11 @@ class AllPairsMoments(PairGathering):
         """Return a table of the entries: NaN where a layer is constant, warned of where ``result`` names what is."""
         table = np.full((len(self._x), len(self._y)), np.nan)
         same = bool(self._names.same)
-        constant_x = [x.constant for x in self._x]
-        constant_y = constant_x if same else [y.constant for y in self._y]
+        constant_x = [self._x[i].constant for i in range(len(self._x))]
+        constant_y = constant_x if same else [self._y[j].constant for j in range(len(self._y))]
         flags = [*zip(self.rows or [], constant_x, strict=True), *zip(self.columns or [], constant_y, strict=True)]
         if result is not None:
-            warn_constant((f"layer {n!r}" for n in dict.fromkeys(n for n, flag in flags if flag)), result, stacklevel=3)
+            warn_constant((f"layer {n!r}" for n in dict.fromkeys(n for n, flag in flags if flag)), result)
             self._warn_unequal(result)
         for i, j in np.ndindex(*table.shape):
             xy = self._cross(i, j)
@@ -144,12 +144,14 @@ class AllPairsMoments(PairGathering):
 
     def _whitened(
         self, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
-    ) -> tuple[list[WhitenedMoments], list[WhitenedMoments]]:
+    ) -> tuple[dict[int, WhitenedMoments], dict[int, WhitenedMoments]]:
         self._check_seen(2)
-        x = [whiten_moments(part, rtol=rtol, variance=variance, ridge=ridge) for part in self._x]
-        if self._names.same:
-            return x, x
-        return x, [whiten_moments(part, rtol=rtol, variance=variance, ridge=ridge) for part in self._y]
+
+        def whiten(side: dict[int, Moments]) -> dict[int, WhitenedMoments]:
+            return {i: whiten_moments(x, rtol=rtol, variance=variance, ridge=ridge) for i, x in side.items()}
+
+        x = whiten(self._x)
+        return x, (x if self._names.same else whiten(self._y))
 
     def _canonical(
         self,
@@ -168,7 +170,7 @@ class AllPairsMoments(PairGathering):
         self._warn_few_samples(x, y)
         return self._table(result, entry)
 
-    def _warn_few_samples(self, x: list[WhitenedMoments], y: list[WhitenedMoments]) -> None:
+    def _warn_few_samples(self, x: dict[int, WhitenedMoments], y: dict[int, WhitenedMoments]) -> None:
         """Warn once of all pairs that have correlations of 1 whatever the data, with the numbers of the worst."""
         certain = {
             (i, j): certain_ones(x[i], y[j], self._x[i].n)
@@ -179,23 +181,19 @@ class AllPairsMoments(PairGathering):
         if few:
             i, j = max(few, key=lambda pair: few[pair])
             n = self._x[i].n
-            warnings.warn(
+            warn(
                 f"the samples are too few for CCA of {len(few)} of {len(certain)} pairs of layers, which have "
                 f"correlations of 1 whatever the data; the worst is {(self.rows or [])[i]!r} with "
                 f"{(self.columns or [])[j]!r}: rank_x + rank_y = {x[i].rank} + {y[j].rank} > n - 1 = {n - 1}, at least "
-                f"{few[i, j]} of {min(x[i].rank, y[j].rank)}",
-                UserWarning,
-                stacklevel=4,
+                f"{few[i, j]} of {min(x[i].rank, y[j].rank)}"
             )
 
     def _warn_unequal(self, result: str) -> None:
         if self._unequal:
             i, j = min(self._unequal)
-            warnings.warn(
+            warn(
                 f"{len(self._unequal)} pairs of layers have different numbers of rows, such as "
-                f"{(self.rows or [])[i]!r} with {(self.columns or [])[j]!r}: {result} is NaN",
-                UserWarning,
-                stacklevel=4,
+                f"{(self.rows or [])[i]!r} with {(self.columns or [])[j]!r}: {result} is NaN"
             )
 
 

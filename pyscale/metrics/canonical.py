@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyscale.metrics.inputs import as_pair, in_kind
-from pyscale.metrics.validity import check_finite, warn_constant
+from pyscale.metrics.validity import check_finite, warn, warn_constant
 from pyscale.metrics.whitening import Whitened, WhitenedSet, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
@@ -194,11 +193,9 @@ def warn_few_samples(x: Whitened, y: Whitened, n: int) -> None:
     """Warn where the two whitened spaces must intersect, so that some correlations are 1 whatever the data."""
     certain = certain_ones(x, y, n)
     if certain > 0:
-        warnings.warn(
+        warn(
             f"{n} samples are too few for CCA: rank_x + rank_y = {x.rank} + {y.rank} > n - 1 = {n - 1}, so at least "
-            f"{certain} of {min(x.rank, y.rank)} correlations are 1 whatever the data",
-            UserWarning,
-            stacklevel=3,
+            f"{certain} of {min(x.rank, y.rank)} correlations are 1 whatever the data"
         )
 
 
@@ -230,7 +227,7 @@ def _whitened(
     for name, t in (("x", tx), ("y", ty)):
         check_finite(t, f"values of {name}")
         constant[name] = bool(reference.is_constant(t))
-    warn_constant([name for name, flag in constant.items() if flag], "CCA", stacklevel=3)
+    warn_constant([name for name, flag in constant.items() if flag], "CCA")
 
     def whiten(t: Tensor, name: str) -> WhitenedSet:
         wide = t.to(accumulator_dtype(t.device))

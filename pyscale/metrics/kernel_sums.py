@@ -26,7 +26,7 @@ class CentredGram(NamedTuple):
     scale: float
     square: Tensor  # 0-d: the product with itself
     constant: Tensor  # 0-d bool: every feature constant to rounding
-    degenerate: Tensor  # 0-d bool: all samples equally far apart, so that nothing is left after U-centring
+    degenerate: Tensor  # 0-d bool: all samples not constant, but equally far apart: U(K) is 0
 
     @property
     def undefined(self) -> Tensor:
@@ -67,7 +67,8 @@ class CentredGram(NamedTuple):
         distance2 = 1.0 if kernel == "rbf" else (x[0].to(wide) - x[1].to(wide)).square().sum()
         n, eps = x.shape[0], torch.finfo(result_dtype(x.dtype)).eps
         noise = _NOISE * eps * distance2
-        return cls(v, 2.0, square, constant, square.detach() <= n * (n - 3) * noise**2)
+        degenerate = (square.detach() <= n * (n - 3) * noise**2) & ~constant
+        return cls(v, 2.0, square, constant, degenerate)
 
     def _sound(self) -> bool:
         return bool(torch.isfinite(self.square) & (self.square > 0) & ~self.undefined)

@@ -125,6 +125,5 @@ def _normalised(
 
 
 def _warn(layers: list[tuple[str, CentredGram | FeatureSums]]) -> None:
-    # ->_normalised -> _by_... -> cka_matrix -> its caller
-    warn_constant([f"layer {name!r}" for name, part in layers if bool(part.constant)], "CKA", stacklevel=5)
-    warn_degenerate([f"layer {name!r}" for name, part in layers if bool(part.degenerate)], "CKA", stacklevel=5)
+    warn_constant([f"layer {name!r}" for name, part in layers if bool(part.constant)], "CKA")
+    warn_degenerate([f"layer {name!r}" for name, part in layers if bool(part.degenerate)], "CKA")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing_extensions import Self
 from pyscale.metrics.base import Metric, plain_tensors
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
 from pyscale.metrics.pair_sums import PairSums, without_constant
-from pyscale.metrics.validity import describe_nonfinite, warn_constant
+from pyscale.metrics.validity import describe_nonfinite, warn, warn_constant
 from pyscale.ops import hsic_pairs, packed_gram
 from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
 
@@ -114,6 +113,7 @@ class MinibatchCKA(Metric):
         same = columns is rows
         n = same_everywhere(rows, columns)
         names = self._names.agreed(list(rows), list(columns), same)
+        self._check_device(next(iter(rows.values())))
         if n < LEAST_SAMPLES:
             self._names = names
             self._skip()
@@ -223,8 +223,7 @@ class MinibatchCKA(Metric):
 
     def _add(self, names: LayerNames, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> None:
         same = w is v
-        if self._device is not None and v.device != self._device:
-            raise ValueError(f"activations are on {v.device} and the metric on {self._device}; move one of them")
+        self._check_device(v)
         v = without_constant(v, constant_v)
         w, constant_w = (v, constant_v) if same else (without_constant(w, constant_w), constant_w)
         numerator = 2 * hsic_pairs(v, w)
@@ -242,6 +241,10 @@ class MinibatchCKA(Metric):
         else:
             self._sums.join_(sums)
 
+    def _check_device(self, x: Tensor) -> None:
+        if self._device is not None and x.device != self._device:
+            raise ValueError(f"activations are on {x.device} and the metric on {self._device}; move one of them")
+
     def _check_sums(self, names: LayerNames, xx: Tensor, yy: Tensor) -> None:
         """Raise ValueError where a layer's self-term is not finite: one look for the whole minibatch."""
         if bool(torch.isfinite(xx.sum() + yy.sum())):
@@ -253,11 +256,9 @@ class MinibatchCKA(Metric):
 
     def _skip(self) -> None:
         if self.skipped == 0:
-            warnings.warn(
+            warn(
                 f"batch {self.batches} has fewer than {LEAST_SAMPLES} samples, which carry no information on the "
-                f"unbiased CKA: it is skipped, as later ones will be",
-                UserWarning,
-                stacklevel=3,
+                f"unbiased CKA: it is skipped, as later ones will be"
             )
         self.batches += 1
         self.skipped += 1

@@ -130,8 +130,8 @@ class PairGathering(Metric):
             The metric itself.
         """
         self._names = self._names.forgotten()
-        self._x: list[Moments] = []
-        self._y: list[Moments] = []  # the same list as _x for a set with itself
+        self._x: dict[int, Moments] = {}  # by place among the rows
+        self._y: dict[int, Moments] = {}  # by place among the columns; _x itself for a set with itself
         self._pairs: dict[Pair, CrossMoments] = {}  # i < j alone for a set with itself
         self._unequal: set[Pair] = set()
         self._joined: list[_Joined] = []  # of the minibatch in progress
@@ -146,13 +146,14 @@ class PairGathering(Metric):
         self._check_complete()
         if not self._x:
             return None
-        features = {"features of xs": [len(x.mean) for x in self._x], "features of ys": [len(y.mean) for y in self._y]}
+        sides = {"features of xs": self._x, "features of ys": self._y}
+        features = {name: [len(side[i].mean) for i in range(len(side))] for name, side in sides.items()}
         return {**self._names.state(), **features, "device": str(self._device)}
 
     def _move(self, device: torch.device) -> None:
         self._check_complete()
-        self._x = [x.to(device) for x in self._x]
-        self._y = self._x if self._names.same else [y.to(device) for y in self._y]
+        self._x = {i: x.to(device) for i, x in self._x.items()}
+        self._y = self._x if self._names.same else {j: y.to(device) for j, y in self._y.items()}
         self._pairs = {pair: xy.to(device) for pair, xy in self._pairs.items()}
 
     def _state(self) -> dict[str, Any]:
@@ -160,16 +161,16 @@ class PairGathering(Metric):
         return {
             "names": self._names.state(),
             "batches": self.batches,
-            "x": [x.state() for x in self._x],
-            "y": [] if self._names.same else [y.state() for y in self._y],
+            "x": [self._x[i].state() for i in range(len(self._x))],
+            "y": [] if self._names.same else [self._y[j].state() for j in range(len(self._y))],
             "pairs": [[i, j, xy.state()] for (i, j), xy in self._pairs.items()],
             "unequal": [list(pair) for pair in sorted(self._unequal)],
         }
 
     def _load(self, state: dict[str, Any]) -> None:
         names, batches = self._names.loaded(state["names"]), int(state["batches"])
-        x = [Moments.from_state(part) for part in state["x"]]
-        y = x if names.same else [Moments.from_state(part) for part in state["y"]]
+        x = {i: Moments.from_state(part) for i, part in enumerate(state["x"])}
+        y = x if names.same else {j: Moments.from_state(part) for j, part in enumerate(state["y"])}
         pairs = {(int(i), int(j)): CrossMoments.from_state(part) for i, j, part in state["pairs"]}
         unequal = {(int(i), int(j)) for i, j in state["unequal"]}
         self.reset()
@@ -184,26 +185,26 @@ class PairGathering(Metric):
         if not self._x:
             self._load(other._state())
             return
-        moves_x = [x.move(far) for x, far in zip(self._x, other._x, strict=True)]
-        moves_y = moves_x if self._names.same else [y.move(far) for y, far in zip(self._y, other._y, strict=True)]
+        moves_x = {i: x.move(other._x[i]) for i, x in self._x.items()}
+        moves_y = moves_x if self._names.same else {j: y.move(other._y[j]) for j, y in self._y.items()}
         self._unequal |= other._unequal
         for i, j in [pair for pair in self._pairs if pair in self._unequal]:
             del self._pairs[i, j]
         for (i, j), xy in self._pairs.items():
             xy.merge_(other._pairs[i, j], moves_x[i], moves_y[j])
         for mine, theirs in [(self._x, other._x), *([] if self._names.same else [(self._y, other._y)])]:
-            for x, far in zip(mine, theirs, strict=True):
-                x.merge_(far)
+            for i, x in mine.items():
+                x.merge_(theirs[i])
         self.batches += other.batches
 
-    def _check(self, name: str, x: Tensor, seen: list[Moments]) -> None:
+    def _check(self, name: str, x: Tensor, seen: dict[int, Moments]) -> None:
         """Raise ValueError unless a layer's activations fit what was seen before and are finite."""
         layer = f"layer {name!r}"
         if self._device is not None and x.device != self._device:
             raise ValueError(f"{layer} is on {x.device} and the metric on {self._device}; move one of them")
         names = (self._names.rows if seen is self._x else self._names.columns) or []
-        index = names.index(name) if name in names else len(seen)
-        if index < len(seen) and x.shape[1] != len(seen[index].mean):
+        index = names.index(name) if name in names else -1
+        if index in seen and x.shape[1] != len(seen[index].mean):
             raise ValueError(f"{layer} has {x.shape[1]} features; earlier updates had {len(seen[index].mean)}")
         if x.shape[0] == 0:
             raise ValueError(f"{layer} has no samples in batch {self.batches}")
@@ -249,7 +250,7 @@ class PairGathering(Metric):
         self._check_complete()
         if not self._x:
             raise ValueError("no samples were seen; call update first")
-        n = min(part.n for part in [*self._x, *self._y])
+        n = min(part.n for part in [*self._x.values(), *self._y.values()])
         if n < least:
             raise ValueError(f"{n} samples were seen; at least {least} are needed")
 
@@ -263,11 +264,11 @@ class PairGathering(Metric):
         return xy if xy is None or i < j else CrossMoments(xy.S.T, xy.v, xy.u, xy.w)
 
 
-def _join(seen: list[Moments], index: int, x: Tensor) -> _Joined:
+def _join(seen: dict[int, Moments], index: int, x: Tensor) -> _Joined:
     """Add a minibatch to a layer's own moments; return what its pairs need to follow."""
     batch = Moments.from_batch(x)
-    if index == len(seen):
-        seen.append(batch)
+    if index not in seen:
+        seen[index] = batch
         return _Joined(batch.mean, None)
     move = seen[index].move(batch)
     mean = batch.mean

@@ -108,7 +108,7 @@ class StreamingPair(Metric):
     def _warn_constant(self, moments: PairMoments, result: str) -> bool:
         """Warn of sides that are constant to rounding; return whether there are any."""
         constant = [name for name, side in (("x", moments.x), ("y", moments.y)) if side.constant]
-        warn_constant(constant, result, stacklevel=3)
+        warn_constant(constant, result)
         return bool(constant)
 
     def _check_sizes(self, x: Tensor, y: Tensor) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+
+_PASSED_OVER = ("pyscale", "contextlib")  # contextlib's decorators stand between a method and its caller
 
 
 def check_finite(x: Tensor, subject: str) -> None:
@@ -24,25 +27,27 @@ def describe_nonfinite(x: Tensor) -> str:
     return "infinity"
 
 
-def warn_constant(subjects: Iterable[str], result: str, stacklevel: int = 2) -> None:
+def warn(message: str) -> None:
+    """Issue a UserWarning that points at the caller's line outside this package, however deep it arose."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED_OVER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def warn_constant(subjects: Iterable[str], result: str) -> None:
     """Warn that the named sets are constant to rounding, so ``result`` is NaN for them; silent if there are none."""
     names = list(subjects)
     if names:
         verb = "is" if len(names) == 1 else "are"
-        warnings.warn(
-            f"{', '.join(names)} {verb} constant to rounding over the samples: {result} is NaN",
-            UserWarning,
-            stacklevel=stacklevel + 1,
-        )
+        warn(f"{', '.join(names)} {verb} constant to rounding over the samples: {result} is NaN")
 
 
-def warn_degenerate(subjects: Iterable[str], result: str, stacklevel: int = 2) -> None:
+def warn_degenerate(subjects: Iterable[str], result: str) -> None:
     """Warn that all samples of the named sets are equally far apart, so ``result`` is NaN; silent if there are none."""
     names = list(subjects)
     if names:
-        warnings.warn(
+        warn(
             f"all samples of {', '.join(names)} are equally far from one another to rounding, which leaves the "
-            f"unbiased estimator nothing to compare: {result} is NaN",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            f"unbiased estimator nothing to compare: {result} is NaN"
         )
