@@ -47,7 +47,7 @@ class MinibatchStrategy:
         w, constant_w = (v, constant_v) if self._same else self._y.stacked(columns)
         self._metric.update_packed(v, w, samples, constant_v, constant_w)
         if self._null is not None:
-            self._null.update_packed(v, w, samples)
+            self._null.update_packed(v, w, samples, constant_v, constant_w)
 
     def scores(self) -> Scores:
         """Return the similarities of everything taken."""
