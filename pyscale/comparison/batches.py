@@ -115,7 +115,6 @@ def paired_batches(loader: Iterable[Any], loader_y: Iterable[Any] | None, max_ba
         raise ValueError(
             f"loader has {counts[0]} batches and loader_y has {counts[1]}; both must give the same samples"
         )
-    _warn_of_shuffling(loader, loader_y)
     iterator_x, iterator_y = islice(loader, max_batches), islice(loader_y, max_batches)
     number = 0
     while True:
@@ -129,12 +128,15 @@ def paired_batches(loader: Iterable[Any], loader_y: Iterable[Any] | None, max_ba
                 f"{short} ended after {number} batches and {long} has at least {number + 1}; "
                 f"both must give the same samples"
             )
-        _check_pair(pair)
+        identified = _check_pair(pair)
+        if number == 0 and not identified:
+            _warn_of_shuffling(loader, loader_y)
         yield pair
         number += 1
 
 
-def _check_pair(pair: Pair) -> None:
+def _check_pair(pair: Pair) -> bool:
+    """Return whether ids show that the two batches hold the same samples; ValueError where they can't."""
     n, m = count_samples(pair.x), count_samples(pair.y)
     if n != m and n is not None and m is not None:
         raise ValueError(
@@ -142,12 +144,15 @@ def _check_pair(pair: Pair) -> None:
             f"both must give the same samples in the same order"
         )
     ids, ids_y = _sample_ids(pair.x), _sample_ids(pair.y)
-    if ids is not None and ids_y is not None and ids != ids_y:
+    if ids is None or ids_y is None:
+        return False
+    if ids != ids_y:
         i = next((i for i, (a, b) in enumerate(zip(ids, ids_y, strict=False)) if a != b), min(len(ids), len(ids_y)))
         raise ValueError(
             f"batch {pair.number} holds other samples in loader than in loader_y: at place {i} the ids are "
             f"{ids[i : i + 1]} and {ids_y[i : i + 1]}; both must give the same samples in the same order"
         )
+    return True
 
 
 def _sample_ids(batch: Any) -> list[Any] | None:
@@ -162,11 +167,11 @@ def _sample_ids(batch: Any) -> list[Any] | None:
 
 
 def _warn_of_shuffling(*loaders: Iterable[Any]) -> None:
-    """Warn where a loader draws its own order, so that the other can't follow; ids, where there are any, settle it."""
+    """Warn where a loader draws its own order, which the other can't follow."""
     if any(isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler) for loader in loaders):
         warnings.warn(
             "loader or loader_y shuffles: unless both draw the same order, row i is another sample in each; "
             "use shuffle=False, or batches that are dicts with an 'id'",
             UserWarning,
-            stacklevel=2,
+            stacklevel=5,
         )

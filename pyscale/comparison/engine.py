@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -73,7 +73,8 @@ def compare(
         estimator: "unbiased", or "biased" in exact mode; for CKA.
         bandwidth: The RBF width as a multiple of each minibatch's median distance.
         features: "flatten"; "pool", the mean over all but samples and channels (dimension 1 of four, the last of
-            three); "positions", a row for each sample and position, in exact mode.
+            three); "positions", a row for each sample and position, in exact mode (z-scores then count every position
+            as a sample). Layers with unequal grids of positions get NaN.
         forward: ``forward(model, batch)``, to be called instead of the rules above.
         device: Where the models run; None is where each of them is.
         max_batches: Stop after that many.
@@ -123,6 +124,8 @@ def compare(
     for argument, batches in (("loader", loader), ("loader_y", loader_y)):
         if batches is not None:
             check_loader(batches, argument)
+    if isinstance(layers, Iterator):
+        layers = list(layers)  # it chooses twice
     x = Side("model_x", model_x, select_layers(model_x, layers, argument="layers"), forward)
     y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward)
     where = None if device is None else torch.empty(0, device=device).device

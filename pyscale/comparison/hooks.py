@@ -48,16 +48,18 @@ class Tap:
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Tap:
-        for name, module in self.selection.modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+        try:
+            for name, module in self.selection.modules.items():
+                self._handles.append(module.register_forward_hook(self._hook(name)))
+        except BaseException:  # a module that takes no hooks
+            self._remove_hooks()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._remove_hooks()
 
     @property
     def samples(self) -> int | None:
@@ -88,6 +90,11 @@ class Tap:
             self._check_same_rows()
         else:
             self._fix_rows()
+
+    def _remove_hooks(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hand_over_output(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -181,11 +181,37 @@ def test_samples_in_another_order_are_refused_where_they_have_ids(key):
     np.testing.assert_allclose(np.diag(c.values), 1)
 
 
+class Identified(torch.utils.data.Dataset):
+    """Samples that know which they are."""
+
+    def __init__(self):
+        self.x = torch.randn(16, 4)
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return {"input": self.x[i], "id": i}
+
+
+def test_shuffled_samples_with_ids_are_checked_and_not_warned_about():
+    model, data = mlp(4, 3), Identified()
+    loaders = [
+        DataLoader(data, batch_size=8, shuffle=True, generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
+    ]
+    c = ps.compare(model, model, loaders[0], loader_y=loaders[1], progress=False)
+    np.testing.assert_allclose(np.diag(c.values), 1)
+    with pytest.raises(ValueError, match="batch 0 holds other samples"):
+        ps.compare(model, model, loaders[0], loader_y=loaders[2], progress=False)
+
+
 def test_two_loaders_that_shuffle_are_warned_about():
     model = mlp(4, 3)
     loaders = [DataLoader(TensorDataset(torch.randn(16, 4)), batch_size=8, shuffle=s) for s in (False, True)]
-    with pytest.warns(UserWarning, match="shuffles"):
+    with pytest.warns(UserWarning, match="shuffles") as caught:
         ps.compare(model, model, loaders[0], loader_y=loaders[1], progress=False)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("loader", [torch.randn(16, 4), TensorDataset(torch.randn(16, 4)), 3])

@@ -33,15 +33,14 @@ def test_the_first_tensor_of_tuples_dicts_and_objects_is_the_activation():
     np.testing.assert_allclose(c.values, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("batch_first", [True, False])
-def test_transformer_layers_run_every_module_inside(batch_first):
+def test_transformer_layers_run_every_module_inside():
     """In inference nn.TransformerEncoderLayer would take a fused path that calls none of them."""
     torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     c = ps.compare(
         layer,
         layer,
-        [torch.randn(10, 10, 8)],
+        [torch.randn(10, 6, 8)],
         features="pool",
         progress=False,
     )
@@ -57,6 +56,18 @@ def test_data_parallel_and_compiled_models_are_seen_through():
         assert c.columns == INPLACE_ROWS
         assert np.array_equal(c.values, expected.values)
         assert c.meta["model_y"] == "InPlaceNet"
+
+
+def test_distributed_data_parallel_models_are_seen_through(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        plain = InPlaceNet()
+        wrapped = nn.parallel.DistributedDataParallel(plain)
+        c = ps.compare(plain, wrapped, pictures(8, 8), progress=False)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert c.columns == INPLACE_ROWS
+    assert (np.diag(c.values) == 1).all()
 
 
 def test_modules_compiled_inside_a_model_still_show_their_layers():

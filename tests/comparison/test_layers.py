@@ -78,6 +78,11 @@ def test_names_patterns_and_types():
     assert "" not in chosen(model, "*")
 
 
+def test_a_generator_of_names_serves_both_models():
+    c = ps.compare(mlp(4, 8, 3), mlp(4, 6, 3), vectors(8), layers=(n for n in ("0", "2")), progress=False)
+    assert c.rows == c.columns == ["0", "2"]
+
+
 def test_patterns_cross_dots():
     model = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
     assert chosen(model, "0.*") == ["0.0", "0.1"]
