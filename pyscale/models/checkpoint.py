@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -42,9 +43,9 @@ def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"weights: {str(path)!r} is corrupt, or holds more than tensors (which is never unpickled): {reason}"
+            f"weights: {str(path)!r} is corrupt, or holds more than tensors (which is never unpickled): "
+            f"{_reason(error)}"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not _is_state_dict(state):
@@ -52,6 +53,14 @@ def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
             f"weights: {str(path)!r} holds no state dict: expected a dict of tensors, or one under 'state_dict'"
         )
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _reason(error: Exception) -> str:
+    """What torch found wrong with a file, without its advice to unpickle the file after all."""
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"WeightsUnpickler error: (.+)", str(error))
+        return found[1] if found else "it is no checkpoint"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _is_state_dict(state: Any) -> bool:

@@ -1,7 +1,7 @@
 """Stateless functions on tensors: checked here, dispatched to native kernels or their plain-torch twins."""
 
-from pyscale.ops.installation import BuildInfo, build_info
 from pyscale.ops.gram import PackedGram, centered_gram, hsic_pairs, packed_gram
+from pyscale.ops.installation import BuildInfo, build_info
 from pyscale.ops.moments import add_moments_, merge_moments_
 
 __all__ = [

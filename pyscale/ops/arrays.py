@@ -39,12 +39,19 @@ def as_tensor(x: Any, name: str) -> Tensor:
     """Return ``x`` as a floating-point tensor of any shape; errors as in :func:`as_matrix`."""
     if isinstance(x, Tensor):
         tensor = x
+    elif isinstance(x, np.ma.MaskedArray):  # its data would be read and its mask forgotten
+        raise TypeError(f"{name} is a masked array; expected a plain one: fill or drop what is masked first")
     elif isinstance(x, np.ndarray):
         tensor = _from_numpy(x, name)
     elif hasattr(x, "__dlpack__"):
         tensor = from_dlpack(x)
     else:
         raise TypeError(f"{name} is a {type(x).__name__}; expected a torch tensor, a NumPy array or a DLPack array")
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else _short(tensor.layout).lstrip("_")
+        raise TypeError(
+            f"{name} is a {kind} tensor; expected a dense one: convert it first, for instance by to_dense()"
+        )
     if tensor.dtype not in FLOATING:
         raise TypeError(
             f"{name} has dtype {_short(tensor.dtype)}; expected one of {', '.join(map(_short, FLOATING))}: "
@@ -98,5 +105,5 @@ def _from_numpy(x: np.ndarray[Any, Any], name: str) -> Tensor:
             raise TypeError(f"{name} has dtype {x.dtype}; expected a floating-point dtype such as float32") from None
 
 
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _short(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")

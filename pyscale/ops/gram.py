@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -162,9 +163,11 @@ def check_samples(x: Tensor, name: str, least: int, reason: str) -> None:
         raise ValueError(f"{name} has {len(x)} samples; {reason} needs at least {least}")
 
 
-def check_bandwidth(bandwidth: float) -> None:
-    """Raise ValueError unless ``bandwidth`` is a positive finite number."""
-    if not 0 < bandwidth < float("inf"):
+def check_bandwidth(bandwidth: object) -> None:
+    """Raise TypeError or ValueError unless ``bandwidth`` is a positive finite number."""
+    if not isinstance(bandwidth, Real):
+        raise TypeError(f"bandwidth is {bandwidth!r}; expected a positive multiple of the median distance")
+    if not 0 < float(bandwidth) < float("inf"):
         raise ValueError(f"bandwidth is {bandwidth!r}; expected a positive multiple of the median distance")
 
 

@@ -164,6 +164,11 @@ def test_unknown_options(options, message):
         ops.centered_gram(torch.randn(5, 6), **options)
 
 
+def test_a_bandwidth_that_is_no_number():
+    with pytest.raises(TypeError, match="bandwidth is '1'; expected a positive multiple"):
+        ops.centered_gram(torch.randn(5, 6), kernel="rbf", bandwidth="1")
+
+
 def test_twice_torchs_error_at_most():
     """On a wide float32 activation the error stays below twice that of ``x @ x.T``, without any centring."""
     x = torch.randn(64, 100_000, generator=torch.Generator().manual_seed(3)).relu()
