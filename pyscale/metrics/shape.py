@@ -48,14 +48,16 @@ def procrustes(x: Any, y: Any) -> Any:
     check_samples(tx, "x", 2, "Procrustes similarity")
     wide = accumulator_dtype(tx.device)
     a, b = (t.to(wide) - t.mean(dim=0, dtype=wide) for t in (tx, ty))
-    norms = torch.linalg.vector_norm(a), torch.linalg.vector_norm(b)
-    for name, t, norm in (("x", tx, norms[0]), ("y", ty, norms[1])):
-        if not bool(torch.isfinite(norm)):
-            check_finite(t, f"values of {name}")
-    constant = {"x": bool(reference.is_constant(tx)), "y": bool(reference.is_constant(ty))}
-    warn_constant([name for name, flag in constant.items() if flag], "Procrustes similarity")
-    value = (_nuclear_norm(a, b) / (norms[0] * norms[1])).clamp(max=1)
-    return in_kind(x, value * torch.nan if any(constant.values()) else value, tx, ty)
+    norm_a, norm_b = torch.linalg.vector_norm(a), torch.linalg.vector_norm(b)
+    constant_x, constant_y = reference.is_constant(tx), reference.is_constant(ty)
+    if not torch.compiler.is_compiling():
+        if not bool(torch.isfinite(norm_a + norm_b)):
+            check_finite(tx, "values of x")
+            check_finite(ty, "values of y")
+        flags = (("x", constant_x), ("y", constant_y))
+        warn_constant([name for name, constant in flags if bool(constant)], "Procrustes similarity")
+    value = (_nuclear_norm(a, b) / (norm_a * norm_b)).clamp(max=1)
+    return in_kind(x, torch.where(constant_x | constant_y, torch.nan, value), tx, ty)
 
 
 def _nuclear_norm(a: Tensor, b: Tensor) -> Tensor:

@@ -38,6 +38,12 @@ def test_gradients(n, p, q):
     torch.autograd.gradcheck(ps.procrustes, (x, y))
 
 
+def test_compiles_whole():
+    x, y = (torch.from_numpy(a) for a in correlated(3, 12, 4, 3))
+    compiled = torch.compile(ps.procrustes, backend="aot_eager", fullgraph=True)
+    assert compiled(x, y).item() == pytest.approx(ps.procrustes(x, y).item(), rel=1e-12)
+
+
 def test_results_come_in_kind():
     x, y = correlated(2, 20, 3, 4)
     assert type(ps.procrustes(x, y)) is float
