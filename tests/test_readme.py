@@ -23,6 +23,7 @@ def test_there_is_an_import_example_of_about_ten_lines():
 
 def test_pictures_and_links_are_there():
     root = Path(__file__).resolve().parents[1]
-    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
-    assert targets
+    targets = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README)
+    targets = [link or picture for link, picture in targets if not link.startswith("http")]
+    assert any(target.endswith(".png") for target in targets)
     assert not [target for target in targets if not (root / target).exists()]
