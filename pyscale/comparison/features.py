@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pyscale.ops.dtypes import accumulator_dtype, result_dtype
+from pyscale.ops.dtypes import result_dtype
 
 Features = Literal["flatten", "pool", "positions"]
 
@@ -24,13 +24,13 @@ def flatten_for_gram(activation: Tensor) -> Tensor:
 def pool(activation: Tensor) -> Tensor:
     """Return the means (n, channels) over everything but samples and channels.
 
-    Channels are the second dimension of four and more, the last of three. Means are formed in the widest type and
-    rounded to float32 (float64 for float64), so that a set constant in its own type stays constant.
+    Channels are the second dimension of four and more, the last of three. Means are formed in float32 (float64 for
+    float64): torch sums pairwise, which loses no more than rounding the mean would, at a tenth of float64's time.
     """
     if activation.ndim < 3:
         return activation.reshape(len(activation), -1)
     others = 1 if activation.ndim == 3 else tuple(range(2, activation.ndim))
-    return activation.mean(others, dtype=accumulator_dtype(activation.device)).to(result_dtype(activation.dtype))
+    return activation.mean(others, dtype=result_dtype(activation.dtype))
 
 
 def positions(activation: Tensor) -> Tensor:

@@ -70,6 +70,16 @@ def test_large_means_cost_no_digits(offset):
     assert abs(c.values[0, 0] - truth(x, y, batches, ["0"], ["0"])[0, 0]) < 1e-4
 
 
+def test_large_means_cost_pooled_features_no_digits():
+    torch.manual_seed(0)
+    x, y = nn.Sequential(nn.Conv2d(3, 30, 3)), nn.Sequential(nn.Conv2d(3, 20, 3))
+    for model in (x, y):
+        nn.init.constant_(model[0].bias, 90.0)  # about 1000 standard deviations of the pooled features
+    batches = pictures(32, 32)
+    c = ps.compare(x, y, batches, features="pool", progress=False)
+    assert abs(c.values[0, 0] - truth(x, y, batches, ["0"], ["0"], recorded.pooled)[0, 0]) < 1e-4
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.1, 0.001, 1e-12])
 def test_small_activations_are_as_good_as_large_ones(scale):
     model = nn.Linear(20, 40, bias=False)
