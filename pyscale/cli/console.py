@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+PIPED_WIDTH = 200  # characters of a table nobody looks at in a terminal: nothing is folded
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -70,8 +71,9 @@ def say(message: str) -> None:
 
 def show(*tables: Table) -> None:
     """Write tables to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     for table in tables:
-        Console().print(table)
+        console.print(table)
 
 
 def show_json(value: Any) -> None:
@@ -95,7 +97,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     """A table whose first column is text and whose others are numbers."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        made.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0, overflow="fold")
     return made
 
 

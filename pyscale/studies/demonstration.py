@@ -47,7 +47,7 @@ def demo_study(*, seed: int = 0, quick: bool = False) -> Study:
         twin_seeds=(seed + 1,),
         key_layers=("relu", "*.relu#1", "linear"),
     )
-    return replace(study, data=study.data.subset(200, test=120), epochs=2, batch_size=30) if quick else study
+    return replace(study, data=study.data.subset(200, test=200), epochs=2, batch_size=50) if quick else study
 
 
 def demo(

@@ -227,6 +227,10 @@ def _limits(result: StudyResult) -> Iterator[str]:
         f"Latency is the median of one picture at a time on {_count(study.threads, 'thread')} of this machine. It is "
         "not proportional to multiply-accumulates: small layers wait for the framework."
     )
+    for name, by_metric in result.similarities.items():
+        for similarity in by_metric.values():
+            for note in similarity.notes:
+                yield f"{name}, {similarity.label}: {note}."
 
 
 def _facts(result: StudyResult) -> Iterator[tuple[str, str]]:

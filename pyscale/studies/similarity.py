@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -39,12 +40,14 @@ class Similarity:
         comparison: The values with chance levels, standard errors and provenance.
         key_rows: Rows that curves and sentences are about.
         counterpart: For each row the column it stands for (:func:`pyscale.studies.counterparts.counterparts`).
+        notes: What the comparison warned of, such as too few samples.
     """
 
     metric: str
     comparison: Comparison
     key_rows: NDArray[np.int64]
     counterpart: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -89,19 +92,24 @@ def compare_layers(
     """
     if OPTIONS[metric]["mode"] == "exact":
         batch_size = EXACT_BATCH
-    comparison = compare(
-        network,
-        baseline,
-        batches_for(network, data, batch_size),
-        loader_y=None if network.image_size == baseline.image_size else batches_for(baseline, data, batch_size),
-        progress=False,
-        **OPTIONS[metric],
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        comparison = compare(
+            network,
+            baseline,
+            batches_for(network, data, batch_size),
+            loader_y=None if network.image_size == baseline.image_size else batches_for(baseline, data, batch_size),
+            progress=False,
+            **OPTIONS[metric],
+        )
+    for warning in caught:  # for whoever runs the study; the notes are for whoever reads it
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    notes = tuple(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
     rows = list(comparison.rows)
     key = [i for i, row in enumerate(rows) if not key_layers or any(fnmatchcase(row, p) for p in key_layers)]
     if not key:
         raise ValueError(f"key_layers must match some layers, got {tuple(key_layers)!r}; there are {', '.join(rows)}")
-    return Similarity(metric, comparison, np.asarray(key), counterparts(rows, list(comparison.columns)))
+    return Similarity(metric, comparison, np.asarray(key), counterparts(rows, list(comparison.columns)), notes)
 
 
 def batches_for(network: Network, data: Data, batch_size: int, split: Split = "test") -> Batches:

@@ -13,7 +13,7 @@ reader of the older one would be misled::
                    epochs, training_seconds, history {column: [one number an epoch]}]
     similarities  [network, metric, label, rows, columns, values, stderr, chance, zscores (all rows x columns),
                    counterpart (a column index for each row), yardstick (one number a row, or null),
-                   key_rows (row indices), samples, batches, options]
+                   key_rows (row indices), samples, batches, options, notes]
     findings      [topic, text, network or null, metric or null]
     provenance    date, machine, software, threads, seconds, taken_up
 
@@ -170,6 +170,7 @@ def _similarity(result: StudyResult, name: str, similarity: Similarity) -> dict[
         "samples": comparison.meta["samples"],
         "batches": comparison.meta["batches"],
         "options": {key: comparison.meta[key] for key in ("mode", "kernel", "estimator", "features")},
+        "notes": similarity.notes,
     }
 
 

@@ -71,9 +71,7 @@ class Theme:
 
     def colour_map(self) -> Any:
         """The map of similarities, with what is not defined in the grid's colour."""
-        colours = import_report_dependency("matplotlib").colormaps[COLOUR_MAP].copy()
-        colours.set_bad(self.grid)
-        return colours
+        return import_report_dependency("matplotlib").colormaps[COLOUR_MAP].with_extremes(bad=self.grid)
 
 
 THEMES: dict[str, Theme] = {

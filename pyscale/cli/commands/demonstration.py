@@ -58,16 +58,16 @@ def demo(
 
 
 def _show(result: StudyResult) -> None:
-    rows = table("network", "accuracy (95 % interval)", "parameters", "MACs", "latency", "× MACs", "CKA to baseline")
+    rows = table("network", "accuracy (95 %)", "params", "MACs", "×", "latency", "CKA")
     for member in result.members:
         similarity = result.similarities.get(member.name, {}).get("cka")
         rows.add_row(
             member.name,
             str(member.trained.accuracy),
-            f"{member.cost.parameters:,}",
+            f"{member.cost.parameters / 1e6:.2f} M",
             f"{member.cost.macs / 1e6:.2f} M",
-            f"{1e3 * member.cost.latency:.2f} ms",
             f"{result.ratio(member, 'macs'):.2f}",
+            f"{1e3 * member.cost.latency:.2f} ms",
             "" if similarity is None else f"{similarity.at_counterpart()[similarity.key_rows].mean():.2f}",
         )
     show(rows)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyscale.cli.console import command, interactive, say, show_json, stdout_kept_clean
+from pyscale.cli.console import command, interactive, show_json, stdout_kept_clean
 from pyscale.cli.opening import DATA_HELP, open_data, parse_scaling
 
 
@@ -52,7 +52,6 @@ def train(
     )
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     with stdout_kept_clean():
-        say(f"{family} at {network.image_size} pixels on {pictures!r}")
         trained = fit(
             network,
             pictures,

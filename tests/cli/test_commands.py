@@ -1,0 +1,181 @@
+"""Each command: what it prints, what it writes, and the exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import pyscale as ps
+from pyscale.cli.program import program
+from pyscale.models import Scaling
+from pyscale.studies.trained_networks import build_seeded, open_trained
+
+SMALL = ["--image-size", "8", "--num-classes", "10"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(program, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training by the command line, and what it printed."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    options = ["--data", "digits", "--subset", "100", "--epochs", "2", "--threads", "1", "--out", out, "--json"]
+    return out, json.loads(run("train", "cifar_resnet8", "--width", "0.5", *options).stdout)
+
+
+# ---- profile ----
+
+
+def test_profile_counts_what_is_published():
+    (cost,) = json.loads(run("profile", "cifar_resnet20", "--repeats", "0", "--json").stdout)
+    assert (cost["model"], cost["parameters"], cost["macs"]) == ("cifar_resnet20", 269722, 40551040)
+    assert cost["latency"] is None
+
+
+def test_profile_takes_factors_and_several_models():
+    costs = json.loads(run("profile", "cifar_resnet8", "cifar_resnet8:depth=2,resolution=0.5", *SMALL, "--json").stdout)
+    assert [cost["image_size"] for cost in costs] == [8, 4]
+    assert costs[1]["parameters"] > 1.5 * costs[0]["parameters"]
+    assert all(cost["latency"] > 0 for cost in costs)
+
+
+def test_profile_prints_a_table():
+    printed = run("profile", "cifar_resnet20", "--repeats", "0").stdout
+    assert "269,722" in printed
+    assert "40,551,040" in printed
+
+
+# ---- train ----
+
+
+def test_train_leaves_a_network_that_scores_what_it_said(trained):
+    out, printed = trained
+    assert printed["accuracy"]["total"] == 359
+    assert printed["recipe"]["epochs"] == len(printed["history"]["train_loss"]) == 2
+    assert printed["model"]["scaling"] == {"depth": 1.0, "width": 0.5, "resolution": 1.0}
+    accuracy = ps.train.evaluate(open_trained(out), ps.train.digits())
+    assert accuracy.correct == printed["accuracy"]["correct"]
+
+
+def test_a_finished_training_is_not_repeated(trained):
+    out, printed = trained
+    options = ["--subset", "100", "--epochs", "2", "--threads", "1", "--out", out, "--json"]
+    again = json.loads(run("train", "cifar_resnet8", "--width", "0.5", *options).stdout)
+    assert again["resumed_at"] == 2
+    assert again["accuracy"] == printed["accuracy"]
+
+
+def test_another_training_in_the_same_folder_is_refused(trained):
+    result = run("train", "cifar_resnet8", "--epochs", "3", "--out", trained[0], code=2)
+    assert "holds another run" in result.stderr
+    assert result.stdout == ""
+
+
+def test_phi_scales_all_three(tmp_path):
+    options = ["--subset", "50", "--epochs", "1", "--threads", "1", "--out", tmp_path, "--json"]
+    printed = json.loads(run("train", "cifar_resnet8", "--phi", "1,0,2", *options).stdout)
+    assert printed["model"]["scaling"] == pytest.approx({"depth": 1.2, "width": 1.0, "resolution": 1.15**2})
+
+
+# ---- compare ----
+
+
+def test_compare_gives_what_the_library_gives(trained):
+    printed = json.loads(run("compare", trained[0], "cifar_resnet8", *SMALL, "--batch-size", "90", "--json").stdout)
+    other = build_seeded("cifar_resnet8", 0, num_classes=10, in_channels=1, image_size=8)
+    loader = ps.train.digits().loader("test", 90, shuffle=True)
+    c = ps.compare(open_trained(trained[0]), other, loader, progress=False)
+    assert (printed["rows"], printed["columns"]) == (c.rows, c.columns)
+    np.testing.assert_array_equal(np.array(printed["values"], dtype=float), c.values)
+    assert printed["meta"]["samples"] == 359
+
+
+def test_compare_sees_each_model_at_its_own_resolution(trained):
+    arguments = [trained[0], "cifar_resnet8:resolution=1.5", *SMALL, "--layers", "*.conv2"]
+    printed = json.loads(run("compare", *arguments, "--json").stdout)
+    assert printed["rows"] == [f"layer{stage}.0.conv2" for stage in (1, 2, 3)]
+    assert np.isfinite(np.array(printed["values"])).all()
+
+
+def test_compare_writes_every_kind_of_file(trained, tmp_path):
+    files = [tmp_path / "new" / f"c{suffix}" for suffix in (".npz", ".html", ".png", ".csv")]
+    outs = [part for file in files for part in ("--out", file)]
+    result = run("compare", trained[0], trained[0], "--layers", "*.relu", *outs)
+    npz, page, png, table = files
+    c = ps.Comparison.load(npz)
+    np.testing.assert_allclose(np.diag(c.values), 1)
+    assert page.read_text().startswith("<!doctype html>")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    lines = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert len(lines) == c.values.size
+    assert float(lines[1]["value"]) == pytest.approx(c.values[0, 1])
+    assert "1.0000" in result.stdout
+    assert all(f"wrote {file}" in result.stderr.replace("\n", "") for file in files)
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {file.name for file in files}
+
+
+def test_compare_takes_weights(trained, tmp_path):
+    network = build_seeded("cifar_resnet8", 9, scaling=Scaling(width=0.5), num_classes=10, in_channels=1)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "w.pt")
+    name = "cifar_resnet8:width=0.5"
+    arguments = [name, name, "--weights-x", tmp_path / "w.pt", "--image-size", "8", "--layers", "conv1", "--json"]
+    (value,) = json.loads(run("compare", *arguments, "--seed", "9").stdout)["values"]
+    assert value[0] == pytest.approx(1, abs=1e-6)
+    (value,) = json.loads(run("compare", *arguments, "--seed", "8").stdout)["values"]
+    assert value[0] < 0.999
+
+
+# ---- doctor ----
+
+
+def test_doctor_says_what_is_used():
+    printed = json.loads(run("doctor", "--json").stdout)
+    assert printed["ok"] is True
+    assert printed["pyscale"] == printed["native"]["version"] == ps.__version__
+    assert printed["native"]["instruction_set"] in printed["native"]["instruction_sets"]
+    assert isinstance(printed["native"]["cuda"], bool)
+    assert printed["torch"]["version"] == torch.__version__
+    assert printed["machine"]["cores"] >= 1
+    assert set(printed["extras"]) >= {"train", "report", "cli"}
+    assert printed["extras"]["cli"]["typer"]
+    assert {check["name"]: check["ok"] for check in printed["checks"]} == {
+        "the native core belongs to this package": True,
+        "the kernels compute CKA": True,
+        "GPU": True,
+    }
+
+
+def test_doctor_fails_where_the_numbers_are_wrong(monkeypatch):
+    monkeypatch.setattr("pyscale.metrics.cka", lambda x, y: 0.5)
+    result = run("doctor", code=1)
+    assert "the kernels compute CKA" in result.stdout
+    assert "FAILED, error 0." in result.stdout
+
+
+def test_doctor_fails_where_an_old_core_was_left_behind(monkeypatch):
+    from dataclasses import replace
+
+    from pyscale.ops import build_info
+
+    monkeypatch.setattr("pyscale.ops.build_info", lambda: replace(build_info(), version="0.0.1"))
+    printed = json.loads(run("doctor", "--json", code=1).stdout)
+    assert printed["ok"] is False
+    assert "build again" in printed["checks"][0]["detail"]
