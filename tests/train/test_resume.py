@@ -130,6 +130,19 @@ def test_every_recipe_resumes_exactly(tmp_path, changes, at):
     assert_same_weights(resumed, expected)
 
 
+def test_a_run_killed_before_its_result_is_only_measured(tmp_path, undisturbed, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("pyscale.train.fitting.evaluate", lambda *_, **__: (_ for _ in ()).throw(Interrupted))
+        with pytest.raises(Interrupted):
+            fit(Mortal(), small_digits(), out=tmp_path, **OPTIONS)
+    model = Mortal()
+    measured = fit(model, small_digits(), out=tmp_path, **OPTIONS)
+    assert model.steps == 0
+    assert_same_weights(model, undisturbed.model)
+    assert measured.accuracy == undisturbed.accuracy
+    assert len(measured.history) == 4
+
+
 def test_other_first_weights_are_replaced_by_the_run_s(tmp_path, undisturbed):
     interrupted_run(tmp_path, 8)
     other = Mortal()
