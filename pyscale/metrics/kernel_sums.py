@@ -64,14 +64,21 @@ class CentredGram(NamedTuple):
             return cls(v, 1.0, v.dot(v), constant, torch.zeros_like(constant))
         v, constant = library.packed_gram(x, kernel, float(bandwidth), wide, 0)
         square = 2 * v.dot(v)
-        distance2 = 1.0 if kernel == "rbf" else (x[0].to(wide) - x[1].to(wide)).square().sum()
-        n, eps = x.shape[0], torch.finfo(result_dtype(x.dtype)).eps
-        noise = _NOISE * eps * distance2
-        degenerate = (square.detach() <= n * (n - 3) * noise**2) & ~constant
-        return cls(v, 2.0, square, constant, degenerate)
+        return cls(v, 2.0, square, constant, equidistant(x, square, kernel) & ~constant)
 
     def _sound(self) -> bool:
         return bool(torch.isfinite(self.square) & (self.square > 0) & ~self.undefined)
+
+
+def equidistant(x: Tensor, square: Tensor, kernel: str) -> Tensor:
+    """Return whether all samples of ``x`` (n, p) are equally far apart to rounding, 0-d bool, given |U(K)|².
+
+    U(K) is then 0, and what was computed for it is noise. Any two samples tell the distance.
+    """
+    n, wide = x.shape[0], square.dtype
+    distance2 = 1.0 if kernel == "rbf" else (x[0].to(wide) - x[1].to(wide)).square().sum().detach()
+    noise = _NOISE * torch.finfo(result_dtype(x.dtype)).eps * distance2
+    return square.detach() <= n * (n - 3) * noise**2
 
 
 class FeatureSums(NamedTuple):

@@ -13,13 +13,14 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.base import Metric, plain_tensors
+from pyscale.metrics.kernel_sums import LEAST_SAMPLES, equidistant
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
 from pyscale.metrics.pair_sums import PairSums, without_constant
-from pyscale.metrics.validity import describe_nonfinite, warn, warn_constant
-from pyscale.ops import hsic_pairs, packed_gram
+from pyscale.metrics.validity import describe_nonfinite, warn, warn_constant, warn_degenerate
+from pyscale.ops import PackedGram, hsic_pairs, packed_gram
 from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
 
-LEAST_SAMPLES = 4
+_LEAST = LEAST_SAMPLES["unbiased"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class MinibatchCKA(Metric):
         n = same_everywhere(rows, columns)
         names = self._names.agreed(list(rows), list(columns), same)
         self._check_device(next(iter(rows.values())))
-        if n < LEAST_SAMPLES:
+        if n < _LEAST:
             self._names = names
             self._skip()
             return self
@@ -146,7 +147,7 @@ class MinibatchCKA(Metric):
         if rows is None or columns is None:
             raise ValueError("update_packed needs the names of the layers: give rows and columns to MinibatchCKA")
         names = self._names.agreed(rows, columns, w is v)
-        if n < LEAST_SAMPLES:
+        if n < _LEAST:
             self._names = names
             self._skip()
             return self
@@ -177,9 +178,10 @@ class MinibatchCKA(Metric):
         dead_rows, dead_columns = ~sums.varies_x.cpu().numpy(), ~sums.varies_y.cpu().numpy()
         names = [*zip(self.rows or [], dead_rows, strict=True), *zip(self.columns or [], dead_columns, strict=True)]
         warn_constant((f"layer {name!r}" for name in dict.fromkeys(n for n, dead in names if dead)), "CKA")
+        self._warn_degenerate(sums)
         ratios = sums.values()
         if self._names.same:
-            ratios.fill_diagonal_(1.0)
+            ratios.diagonal()[sums.totals()[1] > 0] = 1.0
         undefined = dead_rows[:, None] | dead_columns[None, :]
         values, stderr, zscores = (
             np.where(undefined, np.nan, t.cpu().numpy()) for t in (ratios, sums.stderr(), sums.zscores())
@@ -202,14 +204,14 @@ class MinibatchCKA(Metric):
         packed = []
         for name, x in layers.items():
             gram = packed_gram(x, kernel=self.kernel, bandwidth=self.bandwidth)
-            if not bool(torch.isfinite(gram.values.sum())) and not bool(gram.constant):
+            if not bool(gram.constant) and (not _in_range(gram.values) or self._is_noise(gram, x)):
                 gram = self._pack_again(name, x)
             packed.append(gram)
         dtype = max((gram.values.dtype for gram in packed), key=lambda d: d.itemsize)
         return torch.stack([g.values.to(dtype) for g in packed]), torch.stack([g.constant for g in packed])
 
-    def _pack_again(self, name: str, x: Tensor) -> Any:
-        """Pack in float64 what left float32's range, or raise ValueError where the activations are at fault."""
+    def _pack_again(self, name: str, x: Tensor) -> PackedGram:
+        """Pack in float64 what left float32's range or digits; raise ValueError where the activations are at fault."""
         where = f"activations of layer {name!r}"
         if not bool(torch.isfinite(x).all()):
             raise ValueError(f"{where} hold {describe_nonfinite(x)} in batch {self.batches}")
@@ -219,7 +221,12 @@ class MinibatchCKA(Metric):
                 "more than half of the pairs of samples are equal" if self.kernel == "rbf" else "they are too large"
             )
             raise ValueError(f"{where} have no finite {self.kernel} kernel in batch {self.batches}: {reason}")
+        if self._is_noise(gram, x.double()):
+            return PackedGram(torch.zeros_like(gram.values), gram.constant)
         return gram
+
+    def _is_noise(self, gram: PackedGram, x: Tensor) -> bool:
+        return bool(equidistant(x, 2 * gram.values.double().square().sum(), self.kernel))
 
     def _add(self, names: LayerNames, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> None:
         same = w is v
@@ -254,10 +261,22 @@ class MinibatchCKA(Metric):
                 if not finite:
                     raise ValueError(f"activations of layer {name!r} hold NaN or infinity in batch {self.batches}")
 
+    def _warn_degenerate(self, sums: PairSums) -> None:
+        """Warn of layers that vary, but whose samples are equally far apart in every minibatch, so that U(K) is 0."""
+        _, xx, yy = sums.totals()
+        sides = ((self.rows, xx, sums.varies_x), (self.columns, yy, sums.varies_y))
+        names = [
+            name
+            for layers, squares, varies in sides
+            for name, flag in zip(layers or [], ((squares == 0) & varies).tolist(), strict=True)
+            if flag
+        ]
+        warn_degenerate((f"layer {name!r}" for name in dict.fromkeys(names)), "CKA")
+
     def _skip(self) -> None:
         if self.skipped == 0:
             warn(
-                f"batch {self.batches} has fewer than {LEAST_SAMPLES} samples, which carry no information on the "
+                f"batch {self.batches} has fewer than {_LEAST} samples, which carry no information on the "
                 f"unbiased CKA: it is skipped, as later ones will be"
             )
         self.batches += 1
@@ -266,7 +285,7 @@ class MinibatchCKA(Metric):
     def _seen(self) -> PairSums:
         if self._sums is None:
             raise ValueError(
-                f"no minibatch of at least {LEAST_SAMPLES} samples was seen, and {self.skipped} smaller ones were "
+                f"no minibatch of at least {_LEAST} samples was seen, and {self.skipped} smaller ones were "
                 f"skipped; call update first"
             )
         return self._sums
@@ -298,6 +317,12 @@ class MinibatchCKA(Metric):
             self._join(other._sums)
         self.batches += other.batches
         self.skipped += other.skipped
+
+
+def _in_range(v: Tensor) -> bool:
+    """Return whether a packed Gram is finite and not so small that its type has lost digits of it."""
+    peak = v.abs().max()
+    return bool(torch.isfinite(peak) & (peak > torch.finfo(v.dtype).tiny / torch.finfo(v.dtype).eps))
 
 
 def _squares(v: Tensor) -> Tensor:

@@ -74,9 +74,9 @@ class _Copied:
         return {field.name: getattr(copied, field.name) for field in fields(self)}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Return a copy of what :meth:`state` gave; KeyError where an entry is missing."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)}).to()
+    def from_state(cls, state: Mapping[str, Any], device: torch.device | str | None = None) -> Self:
+        """Return a copy of what :meth:`state` gave, as :meth:`to` does; KeyError where an entry is missing."""
+        return cls(**{field.name: state[field.name] for field in fields(cls)}).to(device)
 
 
 @dataclass

@@ -68,15 +68,17 @@ class PairGathering(Metric):
             TypeError: A value is no floating-point array.
             ValueError: Names, shapes or devices do not fit one another or earlier updates, or there is NaN or infinity.
         """
+        self._check_complete()
         rows = as_layers(xs, "xs", self._names.rows)
         columns = rows if ys is None or ys is xs else as_layers(ys, "ys", self._names.columns)
         same = columns is rows
         if self.unequal == "error":
             same_everywhere(rows, columns)
         names = self._names.agreed(list(rows), list(columns), same)
+        device = next(iter(rows.values())).device
         for layers, seen in ((rows, self._x), *(() if same else ((columns, self._y),))):
             for name, x in layers.items():
-                self._check(name, x, seen)
+                self._check(name, x, seen, device)
         self._names = names
         self._add_rows(rows)
         for name, y in columns.items():
@@ -95,8 +97,9 @@ class PairGathering(Metric):
         self._check_complete()
         rows = as_layers(xs, "xs", self._names.rows)
         names = self._names.agreed(self._names.rows, self._names.columns, False)
+        device = next(iter(rows.values())).device
         for name, x in rows.items():
-            self._check(name, x, self._x)
+            self._check(name, x, self._x, device)
         self._names = names
         self._add_rows(rows)
         return self
@@ -116,7 +119,7 @@ class PairGathering(Metric):
         if name not in self._missing:
             raise ValueError(f"no column {name!r} is awaited in this minibatch; awaited are {self._missing}")
         y = as_matrix(y, f"column {name!r}")
-        self._check(name, y, self._y)
+        self._check(name, y, self._y, y.device)
         rows = as_layers(xs, "xs", self._names.rows)
         if self.unequal == "error":
             same_everywhere(rows, {name: y})
@@ -169,21 +172,21 @@ class PairGathering(Metric):
 
     def _load(self, state: dict[str, Any]) -> None:
         names, batches = self._names.loaded(state["names"]), int(state["batches"])
-        x = {i: Moments.from_state(part) for i, part in enumerate(state["x"])}
-        y = x if names.same else {j: Moments.from_state(part) for j, part in enumerate(state["y"])}
-        pairs = {(int(i), int(j)): CrossMoments.from_state(part) for i, j, part in state["pairs"]}
+        x = {i: Moments.from_state(part, self._device) for i, part in enumerate(state["x"])}
+        y = x if names.same else {j: Moments.from_state(part, self._device) for j, part in enumerate(state["y"])}
+        pairs = {(int(i), int(j)): CrossMoments.from_state(part, self._device) for i, j, part in state["pairs"]}
         unequal = {(int(i), int(j)) for i, j in state["unequal"]}
         self.reset()
         self._names, self.batches, self._x, self._y = names, batches, x, y
         self._pairs, self._unequal = pairs, unequal
         if x:
-            self.to(self._device or x[0].mean.device)
+            self._device = x[0].mean.device
 
     def _merge(self, other: Self) -> None:
         if not other._x:
             return
         if not self._x:
-            self._load(other._state())
+            self._adopt(other)
             return
         moves_x = {i: x.move(other._x[i]) for i, x in self._x.items()}
         moves_y = moves_x if self._names.same else {j: y.move(other._y[j]) for j, y in self._y.items()}
@@ -197,11 +200,22 @@ class PairGathering(Metric):
                 x.merge_(theirs[i])
         self.batches += other.batches
 
-    def _check(self, name: str, x: Tensor, seen: dict[int, Moments]) -> None:
-        """Raise ValueError unless a layer's activations fit what was seen before and are finite."""
+    def _adopt(self, other: Self) -> None:
+        """Take a copy of all that ``other`` has seen, having seen nothing."""
+        self._names = self._names.loaded(other._names.state())
+        self._device = self._device or other._device
+        self._x = {i: x.to(self._device) for i, x in other._x.items()}
+        self._y = self._x if self._names.same else {j: y.to(self._device) for j, y in other._y.items()}
+        self._pairs = {pair: xy.to(self._device) for pair, xy in other._pairs.items()}
+        self._unequal, self.batches = set(other._unequal), other.batches
+
+    def _check(self, name: str, x: Tensor, seen: dict[int, Moments], device: torch.device) -> None:
+        """Raise ValueError unless a layer's activations fit what was seen before, are on ``device`` and are finite."""
         layer = f"layer {name!r}"
         if self._device is not None and x.device != self._device:
             raise ValueError(f"{layer} is on {x.device} and the metric on {self._device}; move one of them")
+        if x.device != device:
+            raise ValueError(f"{layer} is on {x.device} and others are on {device}; move one of them")
         names = (self._names.rows if seen is self._x else self._names.columns) or []
         index = names.index(name) if name in names else -1
         if index in seen and x.shape[1] != len(seen[index].mean):

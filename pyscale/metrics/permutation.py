@@ -78,6 +78,8 @@ class PermutationNull(Metric):
         seen = None if self._sums is None else tuple(self._sums.shape[1:])
         if seen not in (None, (len(v), len(w))):
             raise ValueError(f"v and w are of {len(v)} and {len(w)} layers; earlier ones were of {seen}")
+        if self._device is not None and v.device != self._device:
+            raise ValueError(f"v is on {v.device} and the null on {self._device}; move one of them")
         pairs = n * (n - 1) // 2
         if v.shape[1] != pairs or w.shape[1] != pairs:
             raise ValueError(

@@ -256,11 +256,23 @@ def test_non_finite_activations_name_layer_and_batch_and_change_nothing():
     np.testing.assert_array_equal(metric.compute().values, before.values)
 
 
-def test_values_beyond_float32_products_are_packed_in_float64():
+@pytest.mark.parametrize("scale", [1e25, 1e-3, 1e-25])
+def test_values_beyond_float32_products_are_packed_in_float64(scale):
     ((xs, ys),) = minibatches([12])
-    large = {name: (x * 1e25).astype(np.float32) for name, x in xs.items()}
-    values = MinibatchCKA().update(large, ys).compute().values
+    scaled = {name: (x * scale).astype(np.float32) for name, x in xs.items()}
+    values = MinibatchCKA().update(scaled, ys).compute().values
     np.testing.assert_allclose(values, ps.cka_matrix(xs, ys), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_layers_of_equidistant_samples_are_named(dtype):
+    metric = MinibatchCKA()
+    for xs, _ in minibatches([8, 11]):
+        metric.update({**xs, "one-hot": 0.3 * np.eye(12, dtype=dtype)[: len(xs["conv"])]})
+    with pytest.warns(UserWarning, match="all samples of layer 'one-hot' are equally far from one another"):
+        result = metric.compute()
+    assert np.isnan(result.values[2]).all()
+    assert np.isfinite(result.values[:2, :2]).all()
 
 
 def test_names_and_shapes_are_checked():

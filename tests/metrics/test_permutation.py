@@ -110,4 +110,6 @@ def test_bad_input():
     null = PermutationNull(3).update_packed(v, v, 8)
     with pytest.raises(ValueError, match=r"v and w are of 2 and 1 layers; earlier ones were of \(1, 1\)"):
         null.update_packed(v.repeat(2, 1), v, 8)
+    with pytest.raises(ValueError, match="v is on meta and the null on cpu"):
+        null.update_packed(v.to("meta"), v.to("meta"), 8)
     assert null.update_packed(torch.ones(1, 3), torch.ones(1, 3), 3).batches == 1
