@@ -41,7 +41,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     """Make a command of a function: its errors become one line on stderr and an exit code.
 
     Wrong arguments and missing files are wrong usage; a missing library, a diverging training and whatever the system
-    refuses are failures. What no one foresaw is a failure too, and asks to be reported.
+    refuses are failures. What no one foresaw is a failure too, and says how to see where it happened.
     """
 
     @functools.wraps(function)
@@ -56,10 +56,13 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         except KeyboardInterrupt as error:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from error
+        except (typer.Exit, typer.Abort):
+            raise
         except RuntimeError as error:
-            if isinstance(error, typer.Exit | typer.Abort):
-                raise
             raise _leave(error, f"{type(error).__name__}: {error}", FAILURE) from error
+        except Exception as error:
+            hint = "" if SETTINGS.verbose else " (not foreseen: `pyscale --verbose ...` shows where)"
+            raise _leave(error, f"{type(error).__name__}: {error}{hint}", FAILURE) from error
 
     return run
 
@@ -104,7 +107,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 def _leave(error: Exception, message: str, code: int) -> typer.Exit:
     if SETTINGS.verbose:
         _stderr().print_exception(show_locals=False)
-    say(f"pyscale: {message or type(error).__name__}")
+    say(f"pyscale: {message.replace('resume=False', '--fresh') or type(error).__name__}")
     return typer.Exit(code)
 
 

@@ -86,6 +86,7 @@ def test_a_finished_training_is_not_repeated(trained):
 def test_another_training_in_the_same_folder_is_refused(trained):
     result = run("train", "cifar_resnet8", "--epochs", "3", "--out", trained[0], code=2)
     assert "holds another run" in result.stderr
+    assert "pass --fresh to start anew" in result.stderr
     assert result.stdout == ""
 
 

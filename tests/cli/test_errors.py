@@ -85,6 +85,16 @@ def test_a_diverging_training_is_code_1(tmp_path):
     assert "lower lr" in result.stderr
 
 
+def test_what_no_one_foresaw_is_code_1_and_says_how_to_see_more(monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("pyscale.models.profile", broken)
+    result = fail("profile", "cifar_resnet8")
+    assert result.exit_code == 1
+    assert "ZeroDivisionError: a bug (not foreseen: `pyscale --verbose ...` shows where)" in result.stderr
+
+
 def test_verbose_shows_the_traceback():
     result = CliRunner().invoke(program, ["--verbose", "profile", "nope"])
     assert result.exit_code == 2
