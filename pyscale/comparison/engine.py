@@ -15,7 +15,7 @@ from pyscale.comparison.layers import Layers, Selection, select_layers
 from pyscale.comparison.options import Estimator, Metric, Mode, resolve_options
 from pyscale.comparison.provenance import describe_run
 from pyscale.comparison.result import Comparison
-from pyscale.comparison.state import check_initialised, left_as_found
+from pyscale.comparison.state import check_device, check_initialised, left_as_found
 from pyscale.ops.gram import Kernel
 
 
@@ -121,14 +121,14 @@ def compare(
             raise TypeError(f"{argument} is a {type(model).__name__}; expected a torch.nn.Module")
         check_initialised(model, argument)
     loader_y = None if loader_y is loader else loader_y
-    for argument, batches in (("loader", loader), ("loader_y", loader_y)):
-        if batches is not None:
-            check_loader(batches, argument)
+    check_loader(loader, "loader")
+    if loader_y is not None:
+        check_loader(loader_y, "loader_y")
     if isinstance(layers, Iterator):
         layers = list(layers)  # it chooses twice
     x = Side("model_x", model_x, select_layers(model_x, layers, argument="layers"), forward)
     y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward)
-    where = None if device is None else torch.empty(0, device=device).device
+    where = None if device is None else check_device(device)
     with left_as_found(model_x, model_y, device=where):
         run = Run(options, x, y, one_loader=loader_y is None, device=where)
         scores = run.over(loader, loader_y, progress=progress)

@@ -166,10 +166,12 @@ class ExactStrategy:
         allowed = self._options.memory or free_memory(device)
         if needed <= allowed:
             return
-        largest = sorted({*xs.items(), *ys.items()}, key=lambda item: -item[1])[:5]
+        sides = (("model_x", xs), *(() if self._same else (("model_y", ys),)))
+        layers = [(size, f"{name!r} of {label}") for label, sizes in sides for name, size in sizes.items()]
+        largest = sorted(layers, key=lambda layer: -layer[0])[:5]
         raise ValueError(
             f"mode 'exact' keeps co-moments of every pair of layers, which would take {format_size(needed)} where "
             f"memory allows {format_size(allowed)}; the largest layers are "
-            + ", ".join(f"{name!r} ({size} features)" for name, size in largest)
+            + ", ".join(f"{layer} ({size} features)" for size, layer in largest)
             + "; use features='pool', fewer layers, or (for unbiased CKA) mode='minibatch'"
         )

@@ -21,7 +21,17 @@ REQUIRED = ("values", "stderr", "chance", "zscores")
 ARRAYS = (*REQUIRED, "pvalues")
 _FORMAT = "pyscale comparison"
 _VERSION = 1
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError, NotImplementedError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,  # a member that seems to be encrypted
+)
 
 
 def save(path: str | PathLike[str], arrays: dict[str, Matrix], header: dict[str, Any]) -> None:
@@ -32,7 +42,7 @@ def save(path: str | PathLike[str], arrays: dict[str, Matrix], header: dict[str,
         arrays: Arrays by name, of ``ARRAYS``.
         header: What else there is, as JSON types.
     """
-    text = json.dumps({"format": _FORMAT, "version": _VERSION, **header})
+    text = json.dumps({"format": _FORMAT, "version": _VERSION, "arrays": list(arrays), **header})
     with replacing(path) as file:
         np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
 
@@ -90,14 +100,14 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Matrix], dict[str, Any]]:
 
 
 def _check(arrays: dict[str, Matrix], header: dict[str, Any]) -> None:
-    for kind in ("rows", "columns"):
+    for kind in ("rows", "columns", "arrays"):
         names = header.get(kind)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{kind} are no list of names")
     if not isinstance(header.get("meta"), dict):
         raise ValueError("meta is no object")
     shape = len(header["rows"]), len(header["columns"])
-    for name in REQUIRED:
+    for name in [*REQUIRED, *header["arrays"]]:
         if name not in arrays:
             raise ValueError(f"{name} is missing")
     for name, array in arrays.items():

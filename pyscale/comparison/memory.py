@@ -47,11 +47,12 @@ def format_size(size: float) -> str:
         >>> format_size(3 * 2**30)
         '3 GiB'
     """
-    for unit in ("B", "KiB", "MiB", "GiB"):
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:.3g} TiB"
+            break
+        size, unit = size / 1024, larger
+    return f"{round(size)} {unit}" if size >= 100 else f"{size:.3g} {unit}"
 
 
 def free_memory(device: torch.device) -> int:

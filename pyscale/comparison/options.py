@@ -55,6 +55,7 @@ def resolve_options(
     check_choice("features", features, get_args(Features))
     check_bandwidth(bandwidth)
     _check_count("permutations", permutations, least=0)
+    _check_count("seed", seed)
     if max_batches is not None:
         _check_count("max_batches", max_batches, least=1)
     if mode is None:
@@ -64,9 +65,7 @@ def resolve_options(
     if reason is not None:
         raise ValueError(reason)
     size = None if memory is None else parse_size(memory, "memory")
-    return Options(
-        metric, mode, kernel, estimator, float(bandwidth), features, permutations, int(seed), max_batches, size
-    )
+    return Options(metric, mode, kernel, estimator, float(bandwidth), features, permutations, seed, max_batches, size)
 
 
 def _why_refused(
@@ -101,8 +100,8 @@ def _why_not_minibatch(metric: Metric, estimator: Estimator, features: Features)
     return None
 
 
-def _check_count(name: str, value: int, *, least: int) -> None:
+def _check_count(name: str, value: int, *, least: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is {value!r}; expected an integer")
-    if value < least:
+    if least is not None and value < least:
         raise ValueError(f"{name} is {value}; expected at least {least}")

@@ -144,7 +144,7 @@ def test_zscores():
 
 def test_co_moments_that_would_not_fit_are_refused_before_they_are_allocated():
     x, y = InPlaceNet(6, seed=1), InPlaceNet(9, seed=2)
-    with pytest.raises(ValueError, match=r"memory allows 1 MiB.*'conv' \(576 features\).*pool.*minibatch"):
+    with pytest.raises(ValueError, match=r"memory allows 1 MiB.*'conv' of model_y \(576 features\).*pool.*minibatch"):
         exact(x, y, pictures(8, 8), memory="1MiB")
     exact(x, y, pictures(8, 8), features="pool", memory="1MiB")
 

@@ -75,6 +75,20 @@ def test_a_changed_byte_is_an_error_or_without_effect(result, tmp_path):
     assert refused > 100
 
 
+def test_a_member_that_lost_its_name_or_seems_encrypted_is_damage(tmp_path):
+    """Both take one bit in the archive's directory, which no checksum covers."""
+    matrix = np.zeros((1, 1))
+    whole = ps.Comparison(matrix, ["a"], ["b"], matrix, matrix, matrix, pvalues=matrix, meta={})
+    path = tmp_path / "c.npz"
+    whole.save(path)
+    data = path.read_bytes()
+    entry = data.rindex(b"PK\x01\x02", 0, data.rindex(b"pvalues.npy"))
+    for place in (entry + 8, data.rindex(b"pvalues.npy")):  # the entry's flags, its name
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(ValueError, match=r"c\.npz is damaged"):
+            ps.Comparison.load(path)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         ps.Comparison.load(tmp_path / "c.npz")
@@ -107,6 +121,7 @@ def header(**changes):
         "version": 1,
         "rows": ["a", "b", "c"],
         "columns": list("abcde"),
+        "arrays": ["values", "stderr", "chance", "zscores"],
         "meta": {},
     }
     return np.frombuffer(json.dumps(fields | changes).encode(), dtype=np.uint8)
@@ -130,6 +145,8 @@ def test_nothing_is_unpickled(result, tmp_path):
         ({"values": None}, "values is missing"),
         ({"values": np.zeros((2, 2))}, r"values is float64 of shape \(2, 2\); expected float64 of shape \(3, 5\)"),
         ({"stderr": np.zeros((3, 5), dtype=np.int64)}, "stderr is int64"),
+        ({"header": header(arrays=["values", "pvalues"])}, "pvalues is missing"),
+        ({"header": header(arrays=None)}, "arrays are no list of names"),
         ({"header": None}, "header"),
         ({"header": np.frombuffer(b"[1]", dtype=np.uint8)}, "no object"),
         ({"header": header(format="something else")}, "is no comparison"),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import pyscale as ps
-from pyscale.comparison.memory import parse_size
+from pyscale.comparison.memory import format_size, parse_size
 from tests.comparison.networks import InPlaceNet, mlp, pictures, vectors
 
 
@@ -43,7 +43,7 @@ def test_options(options, message):
         compare(**options)
 
 
-@pytest.mark.parametrize("options", [{"permutations": 1.5}, {"max_batches": True}, {"memory": 1.5}])
+@pytest.mark.parametrize("options", [{"permutations": 1.5}, {"seed": 1.5}, {"max_batches": True}, {"memory": 1.5}])
 def test_options_of_the_wrong_type(options):
     with pytest.raises(TypeError, match=next(iter(options))):
         compare(**options)
@@ -54,6 +54,24 @@ def test_options_of_the_wrong_type(options):
 )
 def test_sizes(size, count):
     assert parse_size(size, "memory") == count
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(7, "7 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (250 * 2**20, "250 MiB"), (2**50, "1024 TiB")]
+)
+def test_sizes_in_words(size, text):
+    assert format_size(size) == text
+
+
+@pytest.mark.parametrize("device", ["gpu0", "cuda:99"])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(ValueError, match=f"device is '{device}', which can't be used"):
+        compare(device=device)
+
+
+def test_a_loader_is_needed():
+    with pytest.raises(TypeError, match="loader is a NoneType; expected an iterable of batches"):
+        ps.compare(mlp(4, 3, seed=1), mlp(4, 3, seed=2), None)
 
 
 def test_models_must_be_modules():
