@@ -16,6 +16,8 @@ SIGNIFICANCE = 0.05  # of all comparisons of accuracy together (Bonferroni)
 CLEARLY = 2.0  # standard errors between a similarity and the yardstick
 ABOVE_CHANCE = 3.0  # standard deviations of the permutation null
 
+_UNDEFINED = "its layers do not vary from picture to picture"
+
 Topic = Literal["accuracy", "cost", "yardstick", "inside", "chance", "matching"]
 
 
@@ -127,12 +129,14 @@ def _cost(result: StudyResult) -> Finding:
 
 def _yardstick(result: StudyResult, metric: str) -> Finding:
     twins = [result.similarities[twin.name][metric] for twin in result.twins]
-    means = [_key_mean(twin) for twin in twins]
-    lowest = min(twins, key=lambda twin: np.nanmin(twin.at_counterpart()[twin.key_rows]))
-    row, value = _least(lowest)
+    defined = [twin for twin in twins if _is_defined(twin)]
+    if not defined:
+        return Finding("yardstick", f"The yardstick is not defined by {twins[0].label}: {_UNDEFINED}.", metric=metric)
+    row, value = min((_least(twin) for twin in defined), key=lambda least: least[1])
     text = (
         f"The yardstick: baselines that differ in nothing but the seed have a mean {twins[0].label} of "
-        f"{np.mean(means):.2f} between corresponding layers, least at {row} ({value:.2f})."
+        f"{np.mean([_key_mean(twin) for twin in defined]):.2f} between corresponding layers, "
+        f"least at {row} ({value:.2f})."
     )
     if metric == result.study.metrics[0]:
         text += " Whatever scaling does shows only below that."
@@ -141,6 +145,9 @@ def _yardstick(result: StudyResult, metric: str) -> Finding:
 
 def _inside(result: StudyResult, member: Member, metric: str) -> Finding:
     similarity = result.similarities[member.name][metric]
+    if not _is_defined(similarity):
+        text = f"{_sentence(member.name)}: {similarity.label} is not defined, {_UNDEFINED}."
+        return Finding("inside", text, member.name, metric)
     row, value = _least(similarity)
     counterpart = similarity.comparison.columns[similarity.counterpart[similarity.comparison.rows.index(row)]]
     where = row if row == counterpart else f"{row} (beside the baseline's {counterpart})"
@@ -149,15 +156,21 @@ def _inside(result: StudyResult, member: Member, metric: str) -> Finding:
         f"to the corresponding layers of the baseline; {where} changed most ({value:.2f})."
     )
     if result.twins and np.isfinite(similarity.at_counterpart("stderr")).any():
-        below, key = below_yardstick(result, similarity), len(similarity.key_rows)
-        text += (
-            f" {len(below)} of {key} key layers are less alike than another seed makes them, "
-            f"by more than two standard errors{_which(similarity, below)}."
-            if below
-            else f" None of the {key} key layers is less alike than another seed makes it "
-            "by more than two standard errors."
-        )
+        text += _beside_yardstick(similarity, below_yardstick(result, similarity))
     return Finding("inside", text, member.name, metric)
+
+
+def _beside_yardstick(similarity: Similarity, below: Sequence[int]) -> str:
+    key = len(similarity.key_rows)
+    if not below:
+        return (
+            f" None of the {key} key layers is less alike than another seed makes it by more than two standard errors."
+        )
+    verb = "layer is" if len(below) == 1 else "layers are"
+    return (
+        f" {len(below)} of {key} key {verb} less alike than another seed makes them, by more than two standard errors"
+        f"{_which(similarity, below)}."
+    )
 
 
 def _which(similarity: Similarity, rows: Sequence[int], most: int = 4) -> str:
@@ -171,6 +184,8 @@ def _chance(result: StudyResult, metric: str) -> Finding:
     if metric == "cka":
         zscores = np.concatenate([s.at_counterpart("zscores") for s in similarities])
         zscores = zscores[np.isfinite(zscores)]
+        if not zscores.size:
+            return Finding("chance", f"{label} is not defined for any layer: {_UNDEFINED}.", metric=metric)
         near = int((zscores < ABOVE_CHANCE).sum())
         verdict = (
             "all corresponding layers are above it" if near == 0 else f"{near} of {zscores.size} pairs are not above it"
@@ -184,6 +199,8 @@ def _chance(result: StudyResult, metric: str) -> Finding:
     chance = np.concatenate([s.at_counterpart("chance") for s in similarities])
     values = np.concatenate([s.at_counterpart() for s in similarities])
     excess = (values - chance)[np.isfinite(values)]
+    if not excess.size:
+        return Finding("chance", f"{label} is not defined for any layer: {_UNDEFINED}.", metric=metric)
     return Finding(
         "chance",
         f"Unrelated layers would have a {label} of {np.nanmin(chance):.2f} to {np.nanmax(chance):.2f} here, because it "
@@ -219,6 +236,10 @@ def count_matches(similarity: Similarity) -> int:
     values = similarity.comparison.values[np.ix_(similarity.key_rows, columns)]
     filled = np.where(np.isnan(values), -np.inf, values)
     return int((filled.argmax(axis=1) == np.arange(len(columns))).sum())
+
+
+def _is_defined(similarity: Similarity) -> bool:
+    return bool(np.isfinite(similarity.at_counterpart()[similarity.key_rows]).any())
 
 
 def _key_mean(similarity: Similarity) -> float:

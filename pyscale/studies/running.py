@@ -34,7 +34,7 @@ class Step:
 
 def run(
     study: Study,
-    out: str | Path,
+    out: str | Path = "outputs",
     *,
     resume: bool = True,
     progress: bool = True,
@@ -57,11 +57,14 @@ def run(
         Everything that was measured.
 
     Raises:
+        TypeError: If ``study`` is none.
         ValueError: If ``out`` holds trainings of another study, or the study's parts do not fit together.
         ImportError: If the ``train`` or the ``report`` extra is not installed.
     """
     from pyscale.studies.files import write_files
 
+    if not isinstance(study, Study):
+        raise TypeError(f"study must be a pyscale.studies.Study, got {type(study).__name__}")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     steps = _Steps(study, on_step)

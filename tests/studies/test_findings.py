@@ -108,6 +108,15 @@ def test_without_standard_errors_no_layer_is_called_clearly_changed():
     assert "key layers" not in text
 
 
+def test_a_network_whose_layers_are_constant_is_said_to_be_undefined():
+    result = study([1] * 4, [1] * 4, invented.similarity([math.nan] * 4, zscore=math.nan))
+    (text,) = about(result, "inside")
+    assert text == "Wider: CKA is not defined, its layers do not vary from picture to picture."
+    result.similarities["twin"]["cka"] = invented.similarity([math.nan] * 4, zscore=math.nan)
+    assert "not defined" in about(result, "yardstick")[0]
+    assert "not defined for any layer" in about(result, "chance")[0]
+
+
 def test_layers_that_are_not_above_chance_are_counted():
     (above,) = about(study([1] * 4, [1] * 4), "chance")
     assert "all corresponding layers are above it" in above

@@ -64,6 +64,11 @@ def test_another_study_in_the_same_folder_is_refused(miniature):
         run(miniature_study(epochs=2), miniature.out, progress=False)
 
 
+def test_what_is_no_study_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"study must be a pyscale\.studies\.Study, got str"):
+        run("study", tmp_path)
+
+
 def test_the_thread_count_is_left_as_found(miniature):
     threads = torch.get_num_threads()
     with pytest.raises(ValueError, match="holds another run"):
