@@ -104,7 +104,7 @@ def draw_training(figure: Figure, result: StudyResult, theme: Theme) -> None:
         colour, marker = _style(result, member, theme)
         losses = member.trained.history.column("train_loss")
         ax.plot(range(1, len(losses) + 1), losses, color=colour, marker=marker, markersize=3.5, label=member.name)
-    ax.set_yscale("log")
+    ax.set_ylim(bottom=0)
     ax.grid(axis="y")
     ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("epoch")

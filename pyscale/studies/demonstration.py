@@ -42,7 +42,7 @@ def demo_study(*, seed: int = 0, quick: bool = False) -> Study:
             Variant("higher-resolution", Scaling(resolution=sqrt(2)), "√2 times the resolution"),
             Variant("compound", compound(1), "1.2 times the blocks, 1.1 the channels, 1.15 the resolution"),
         ),
-        epochs=10,
+        epochs=8,
         seed=seed,
         twin_seeds=(seed + 1,),
         key_layers=("relu", "*.relu#1", "linear"),
