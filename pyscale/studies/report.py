@@ -179,9 +179,9 @@ def _terms(result: StudyResult) -> Iterator[dict[str, str]]:
     if "cca_r2" in first:
         yield {
             "name": "CCA (R²)",
-            "text": "How much of one layer's channel means can be predicted linearly from the other's, averaged over the "
-            "directions of the smaller one, faint and strong alike. A layer of few channels beside one of many is "
-            "easily predicted: the blocks in its maps.",
+            "text": "How much of one layer's channel means can be predicted linearly from the other's, averaged over "
+            "the directions of the smaller one, faint and strong alike. A layer of few channels beside one of many is "
+            "easily predicted: hence the blocks in its maps.",
         }
     yield {
         "name": "Chance",
