@@ -13,9 +13,9 @@ from torch import Tensor
 from pyscale.metrics.canonical import WeightBy, certain_ones, chance_r2, projection_weighted
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
 from pyscale.metrics.moments import CrossMoments, Moments, gram_product
-from pyscale.metrics.pair_gathering import PairGathering, own_moments
+from pyscale.metrics.pair_gathering import PairGathering
 from pyscale.metrics.streaming import nuclear_ratio
-from pyscale.metrics.validity import warn, warn_constant
+from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
 
@@ -55,18 +55,20 @@ class AllPairsMoments(PairGathering):
         """Return the linear CKA of all pairs over all samples."""
         check_choice("estimator", estimator, tuple(LEAST_SAMPLES))
 
-        def product(x: Moments, y: Moments, xy: CrossMoments) -> Tensor:
-            return gram_product(xy.S.square().sum(), xy.w, x.trace, y.trace, x.n, estimator)
-
-        def norm(x: Moments) -> float:
-            return float(product(x, x, own_moments(x)).sqrt())
-
         self._check_seen(LEAST_SAMPLES[estimator])
-        norms_x = {i: norm(x) for i, x in self._x.items()}
-        norms_y = norms_x if self._names.same else {j: norm(y) for j, y in self._y.items()}
-        return self._table(
-            "CKA", lambda i, j, xy: float(product(self._x[i], self._y[j], xy)) / (norms_x[i] * norms_y[j])
-        )
+        norms_x = {i: float(x.gram_square(estimator).sqrt()) for i, x in self._x.items()}
+        norms_y = norms_x
+        if not self._names.same:
+            norms_y = {j: float(y.gram_square(estimator).sqrt()) for j, y in self._y.items()}
+
+        def entry(i: int, j: int, xy: CrossMoments) -> float:
+            x, y, norms = self._x[i], self._y[j], norms_x[i] * norms_y[j]
+            product = gram_product(xy.S.square().sum(), xy.w, x.trace, y.trace, x.n, estimator)
+            return float(product) / norms if norms else float("nan")
+
+        table = self._table("CKA", entry)
+        self._warn_degenerate(norms_x, norms_y)
+        return table
 
     def zscores(self) -> Table:
         """Return the unbiased CKA in standard deviations under permutations of the samples: CKA sqrt(n (n - 3)/2)."""
@@ -141,6 +143,17 @@ class AllPairsMoments(PairGathering):
             mirrored = same and symmetric and i > j
             table[i, j] = table[j, i] if mirrored else entry(i, j, xy)
         return table
+
+    def _warn_degenerate(self, norms_x: dict[int, float], norms_y: dict[int, float]) -> None:
+        """Warn of layers that vary, but whose centred Gram is 0 to rounding."""
+        sides = ((self.rows, self._x, norms_x), (self.columns, self._x if self._names.same else self._y, norms_y))
+        names = [
+            name
+            for layers, side, norms in sides
+            for i, name in enumerate(layers or [])
+            if norms[i] == 0 and not side[i].constant
+        ]
+        warn_degenerate((f"layer {name!r}" for name in dict.fromkeys(names)), "CKA")
 
     def _whitened(
         self, *, rtol: float, variance: float = 1.0, ridge: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -94,6 +94,8 @@ class Metric(ABC):
             TypeError: One of them is of another type.
             ValueError: One of them has other options or has seen other layers or feature counts.
         """
+        if not isinstance(others, Metric | Iterable):
+            raise TypeError(f"others is a {type(others).__name__}; expected a {type(self).__name__} or several")
         metrics = [others] if isinstance(others, Metric) else list(others)
         layout = self._layout()
         for other in metrics:
@@ -139,6 +141,22 @@ class Metric(ABC):
         except KeyError as error:
             raise ValueError(f"state_dict of {type(self).__name__} lacks {error}") from error
         return self
+
+
+def check_shapes(state: Mapping[str, Any], shapes: Mapping[str, str]) -> None:
+    """Raise ValueError unless the tensors of a state have the dimensions named: one letter, one size everywhere.
+
+    Example:
+        >>> check_shapes({"mean": torch.zeros(3), "S": torch.zeros(3, 3)}, {"mean": "p", "S": "pp"})
+    """
+    sizes: dict[str, int] = {}
+    for name, dimensions in shapes.items():
+        shape = tuple(state[name].shape) if isinstance(state[name], torch.Tensor) else None
+        if shape is None or len(shape) != len(dimensions):
+            raise ValueError(f"{name!r} of the state is no tensor of {len(dimensions)} dimensions")
+        expected = tuple(sizes.setdefault(letter, size) for letter, size in zip(dimensions, shape, strict=True))
+        if shape != expected:
+            raise ValueError(f"{name!r} of the state has shape {shape}; the rest of it asks for {expected}")
 
 
 def _check_equal(ours: dict[str, Any], theirs: dict[str, Any], whose: str) -> None:

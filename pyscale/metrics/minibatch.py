@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.base import Metric, plain_tensors
-from pyscale.metrics.kernel_sums import LEAST_SAMPLES, equidistant
+from pyscale.metrics.kernel_sums import LEAST_SAMPLES, vanishes
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
 from pyscale.metrics.pair_sums import PairSums, without_constant
 from pyscale.metrics.validity import describe_nonfinite, warn, warn_constant, warn_degenerate
@@ -182,7 +182,8 @@ class MinibatchCKA(Metric):
         ratios = sums.values()
         if self._names.same:
             ratios.diagonal()[sums.totals()[1] > 0] = 1.0
-        undefined = dead_rows[:, None] | dead_columns[None, :]
+        _, xx, yy = (t.cpu().numpy() for t in sums.totals())
+        undefined = (dead_rows | (xx == 0))[:, None] | (dead_columns | (yy == 0))[None, :]
         values, stderr, zscores = (
             np.where(undefined, np.nan, t.cpu().numpy()) for t in (ratios, sums.stderr(), sums.zscores())
         )
@@ -204,7 +205,7 @@ class MinibatchCKA(Metric):
         packed = []
         for name, x in layers.items():
             gram = packed_gram(x, kernel=self.kernel, bandwidth=self.bandwidth)
-            if not bool(gram.constant) and (not _in_range(gram.values) or self._is_noise(gram, x)):
+            if not bool(gram.constant) and (not _in_range(gram.values) or bool(vanishes(gram.values, x, self.kernel))):
                 gram = self._pack_again(name, x)
             packed.append(gram)
         dtype = max((gram.values.dtype for gram in packed), key=lambda d: d.itemsize)
@@ -221,12 +222,9 @@ class MinibatchCKA(Metric):
                 "more than half of the pairs of samples are equal" if self.kernel == "rbf" else "they are too large"
             )
             raise ValueError(f"{where} have no finite {self.kernel} kernel in batch {self.batches}: {reason}")
-        if self._is_noise(gram, x.double()):
+        if bool(vanishes(gram.values, x.double(), self.kernel)):
             return PackedGram(torch.zeros_like(gram.values), gram.constant)
         return gram
-
-    def _is_noise(self, gram: PackedGram, x: Tensor) -> bool:
-        return bool(equidistant(x, 2 * gram.values.double().square().sum(), self.kernel))
 
     def _add(self, names: LayerNames, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> None:
         same = w is v
@@ -306,6 +304,8 @@ class MinibatchCKA(Metric):
     def _load(self, state: dict[str, Any]) -> None:
         names, batches, skipped = self._names.loaded(state["names"]), state["batches"], state["skipped"]
         sums = PairSums.from_state(state["sums"]) if "sums" in state else None
+        if sums is not None and sums.variance.shape != (len(names.rows or []), len(names.columns or [])):
+            raise ValueError(f"the state names {names.rows} and {names.columns}, and has sums of {sums.variance.shape}")
         self._sums = None
         if sums is not None:
             self._join(sums)

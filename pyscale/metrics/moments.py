@@ -22,16 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from pyscale.metrics.base import check_shapes
 from pyscale.ops import add_moments_, merge_moments_
 from pyscale.ops.dtypes import accumulator_dtype
 
 _SLICE = 1 << 21  # elements of a centred slice: 16 MiB in float64
+_CANCELLED = 1e-13  # a sum of float64 terms below this share of the largest is rounding alone
 _CONSTANT = 4  # as in ops: a feature is constant where it strays at most this many eps of its type from its mean
 
 
@@ -61,6 +63,8 @@ class Move:
 class _Copied:
     """A record of tensors and numbers that is copied whole."""
 
+    shapes: ClassVar[Mapping[str, str]] = {}  # a letter for each dimension of each tensor, the same for equal sizes
+
     def to(self, device: torch.device | str | None = None) -> Self:
         """Return a copy on ``device``, by default on its own; no memory is shared."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -75,13 +79,21 @@ class _Copied:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], device: torch.device | str | None = None) -> Self:
-        """Return a copy of what :meth:`state` gave, as :meth:`to` does; KeyError where an entry is missing."""
+        """Return a copy of what :meth:`state` gave, as :meth:`to` does.
+
+        Raises:
+            KeyError: An entry is missing.
+            ValueError: The shapes of two entries do not fit.
+        """
+        check_shapes(state, cls.shapes)
         return cls(**{field.name: state[field.name] for field in fields(cls)}).to(device)
 
 
 @dataclass
 class Moments(_Copied):
     """The centred moments of one layer: all that exact CKA and CCA need of it alone, in float64."""
+
+    shapes = {"mean": "p", "S": "pp", "u": "p", "w": "", "low": "p", "high": "p"}  # noqa: RUF012
 
     n: int
     mean: Tensor  # (p,)
@@ -118,6 +130,12 @@ class Moments(_Copied):
         largest = torch.maximum(self.high.abs(), self.low.abs())
         return bool((spread <= _CONSTANT * self.eps * largest).all())
 
+    def gram_square(self, estimator: str) -> Tensor:
+        """Return the inner product of the centred linear Gram with itself, 0-d; 0 where it is rounding alone."""
+        biased = self.S.square().sum()
+        square = gram_product(biased, self.w, self.trace, self.trace, self.n, estimator)
+        return torch.where(is_noise(square, biased), 0.0, square)
+
     def move(self, other: Moments) -> Move:
         """Return how the means move when ``other`` is merged into these moments."""
         apart = other.mean - self.mean
@@ -142,6 +160,8 @@ class Moments(_Copied):
 @dataclass
 class CrossMoments(_Copied):
     """What the pair of two layers adds to the moments of each, in float64."""
+
+    shapes = {"S": "pq", "u": "p", "v": "q", "w": ""}  # noqa: RUF012
 
     S: Tensor  # (p, q): Σ x yᵀ
     u: Tensor  # (p,): Σ |y|² x
@@ -189,6 +209,11 @@ def gram_product(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int, es
     if estimator == "biased":
         return square
     return square - n / (n - 2) * w + t_x * t_y / ((n - 1) * (n - 2))
+
+
+def is_noise(product: Tensor, square: Tensor) -> Tensor:
+    """Return whether <U(K), U(K)> is rounding alone, 0-d bool, given it and |S_xx|²_F, the largest of its terms."""
+    return product.detach() <= _CANCELLED * square.detach()
 
 
 def centred_slices(

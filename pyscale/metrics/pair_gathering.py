@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from pyscale.metrics.base import Metric, plain_tensors
+from pyscale.metrics.base import Metric, check_shapes, plain_tensors
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
 from pyscale.metrics.moments import CrossMoments, Moments, Move
 from pyscale.metrics.validity import describe_nonfinite
@@ -175,6 +175,8 @@ class PairGathering(Metric):
         x = {i: Moments.from_state(part, self._device) for i, part in enumerate(state["x"])}
         y = x if names.same else {j: Moments.from_state(part, self._device) for j, part in enumerate(state["y"])}
         pairs = {(int(i), int(j)): CrossMoments.from_state(part, self._device) for i, j, part in state["pairs"]}
+        for (i, j), xy in pairs.items():
+            check_shapes({"x": x[i].mean, "y": y[j].mean, "xy": xy.S}, {"x": "p", "y": "q", "xy": "pq"})
         unequal = {(int(i), int(j)) for i, j in state["unequal"]}
         self.reset()
         self._names, self.batches, self._x, self._y = names, batches, x, y

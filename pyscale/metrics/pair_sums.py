@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyscale.metrics.base import check_shapes
+
 MAX_BLOCKS = 64
 
-_TENSORS = ("numerator", "xx", "yy", "variance", "varies_x", "varies_y")
+_SHAPES = {"numerator": "BLM", "xx": "BL", "yy": "BM", "variance": "LM", "varies_x": "L", "varies_y": "M"}
 
 
 @dataclass
@@ -77,7 +79,7 @@ class PairSums:
 
     def to(self, device: torch.device | str | None) -> PairSums:
         """Return a copy of the sums on ``device``, by default on their own."""
-        tensors: dict[str, Any] = {name: _copied(getattr(self, name), device) for name in _TENSORS}
+        tensors: dict[str, Any] = {name: _copied(getattr(self, name), device) for name in _SHAPES}
         return replace(self, **tensors, counts=list(self.counts))
 
     def state(self) -> dict[str, Any]:
@@ -87,7 +89,10 @@ class PairSums:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PairSums:
-        """Return a copy of the sums that ``state`` gave."""
+        """Return a copy of the sums that ``state`` gave; ValueError where the shapes of two of them do not fit."""
+        check_shapes(state, _SHAPES)
+        if len(state["counts"]) != len(state["xx"]):
+            raise ValueError(f"the state counts {len(state['counts'])} blocks and has sums of {len(state['xx'])}")
         return cls(**{field.name: state[field.name] for field in fields(cls)}).to(None)
 
     def _halve(self) -> None:

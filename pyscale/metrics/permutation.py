@@ -166,6 +166,8 @@ class PermutationNull(Metric):
 
     def _load(self, state: dict[str, Any]) -> None:
         seed, batches, sums = int(state["seed"]), int(state["batches"]), state.get("sums")
+        if sums is not None and (sums.ndim != 3 or len(sums) != self.permutations):
+            raise ValueError(f"'sums' of the state has shape {tuple(sums.shape)}; expected {self.permutations} draws")
         self._sums, self.seed, self.batches = None, seed, batches
         if sums is not None:
             self._join(sums)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from pyscale.metrics.base import Metric, plain_tensors
+from pyscale.metrics.base import Metric, check_shapes, plain_tensors
 from pyscale.metrics.canonical import (
     CCAResult,
     WeightBy,
@@ -24,7 +24,7 @@ from pyscale.metrics.canonical import (
 from pyscale.metrics.inputs import as_pair
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
 from pyscale.metrics.moments import CrossMoments, Moments, gram_product
-from pyscale.metrics.validity import check_finite, warn_constant
+from pyscale.metrics.validity import check_finite, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
 
@@ -147,6 +147,8 @@ class StreamingPair(Metric):
         if "x" in state:
             sides = Moments.from_state(state["x"]), Moments.from_state(state["y"])
             loaded = PairMoments(*sides, CrossMoments.from_state(state["xy"]))
+            sizes = {"x": loaded.x.mean, "y": loaded.y.mean, "xy": loaded.xy.S}
+            check_shapes(sizes, {"x": "p", "y": "q", "xy": "pq"})
         self._moments, self._numpy = None, numpy
         if loaded is not None:
             self._join(loaded)
@@ -191,10 +193,12 @@ class StreamingCKA(StreamingPair):
         if self._warn_constant(moments, "CKA"):
             return self._restore(torch.full_like(moments.xy.w, torch.nan))
         x, y, xy = moments
-        product, xx, yy = (
-            gram_product(part.S.square().sum(), part.w, a.trace, b.trace, self.n, self.estimator)
-            for part, a, b in ((xy, x, y), (x, x, x), (y, y, y))
-        )
+        xx, yy = x.gram_square(self.estimator), y.gram_square(self.estimator)
+        degenerate = [name for name, square in (("x", xx), ("y", yy)) if bool(square == 0)]
+        warn_degenerate(degenerate, "CKA")
+        if degenerate:
+            return self._restore(torch.full_like(xy.w, torch.nan))
+        product = gram_product(xy.S.square().sum(), xy.w, x.trace, y.trace, self.n, self.estimator)
         return self._restore(product / (xx.sqrt() * yy.sqrt()))
 
     def _options(self) -> dict[str, Any]:

@@ -44,10 +44,10 @@ def warn_constant(subjects: Iterable[str], result: str) -> None:
 
 
 def warn_degenerate(subjects: Iterable[str], result: str) -> None:
-    """Warn that all samples of the named sets are equally far apart, so ``result`` is NaN; silent if there are none."""
+    """Warn that the named sets vary and yet their U-centred Grams are 0, so ``result`` is NaN; silent if none do."""
     names = list(subjects)
     if names:
         warn(
-            f"all samples of {', '.join(names)} are equally far from one another to rounding, which leaves the "
-            f"unbiased estimator nothing to compare: {result} is NaN"
+            f"all samples of {', '.join(names)} are equally far from one another to rounding, or all but one equal, "
+            f"which leaves the unbiased estimator nothing to compare: {result} is NaN"
         )

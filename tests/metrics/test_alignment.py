@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pyscale as ps
+from pyscale.metrics import AllPairsMoments, MinibatchCKA, StreamingCKA
 from tests import oracles
 from tests.metrics.samples import correlated, quick, rotation, seeds
 from tests.tolerances import RELATIVE
@@ -305,6 +306,40 @@ def test_equidistant_samples_leave_the_unbiased_estimator_nothing():
     assert caught[0].filename == __file__
     biased = ps.cka(one_hot, other, estimator="biased")
     assert biased == pytest.approx(oracles.cka(one_hot, other, "linear", "biased"), rel=1e-5)
+
+
+@pytest.mark.parametrize("features", [1, 5, 60, 3000])  # fewer than samples, as many, more
+@pytest.mark.parametrize("odd", [0, 3])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_all_samples_but_one_equal_leave_the_unbiased_estimator_nothing(dtype, odd, features):
+    """K_ij = f_i + f_j off the diagonal: U(K) is 0 whatever the odd sample, and its computed ratio would be noise."""
+    rng = np.random.default_rng(features)
+    x = np.full((40, features), 0.3, dtype=dtype)
+    x[odd] += rng.standard_normal(features)
+    y = rng.standard_normal((40, 7)).astype(dtype)
+    for similarity in (
+        ps.cka,
+        lambda x, y: ps.cka_matrix([x], [y])[0, 0],
+        lambda x, y: MinibatchCKA().update([x], [y]).compute().values[0, 0],
+        lambda x, y: StreamingCKA().update(x, y).compute(),
+        lambda x, y: AllPairsMoments().update([x], [y]).cka()[0, 0],
+    ):
+        if features < 3000 or similarity is ps.cka:
+            with pytest.warns(UserWarning, match="or all but one equal, which leaves the unbiased estimator nothing"):
+                assert np.isnan(similarity(x, y))
+    assert ps.cka(x, y, estimator="biased") == pytest.approx(oracles.cka(x, y, "linear", "biased"), rel=1e-5)
+
+
+@pytest.mark.parametrize("features", [3, 50])
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+def test_values_whose_fourth_powers_leave_float64_are_refused(estimator, features):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, features)), rng.standard_normal((40, 5))
+    with pytest.raises(ValueError, match="values of y are too large: their fourth powers leave float64's range"):
+        ps.cka(x, 1e80 * y, estimator=estimator)
+    if estimator == "biased" or features > 40:
+        with pytest.raises(ValueError, match="values of x are too small: their fourth powers leave float64's range"):
+            ps.cka(1e-150 * x, y, estimator=estimator)
 
 
 def test_rbf_without_a_width_says_so():

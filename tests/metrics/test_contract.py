@@ -231,6 +231,39 @@ def test_wrong_states_are_refused_and_change_nothing(name):
     assert_same_state(metric.state_dict(), before)
 
 
+def tensors_in(state, path=()):
+    """Yield the path of every tensor of at least one dimension in a nest of dicts and lists."""
+    if isinstance(state, torch.Tensor):
+        if state.ndim:
+            yield path
+    elif isinstance(state, dict | list | tuple):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from tensors_in(value, (*path, key))
+
+
+@every_metric
+def test_states_whose_parts_do_not_fit_are_refused_and_change_nothing(name):
+    metric = fed(name, BATCHES)
+    before = metric.state_dict()
+    paths = list(tensors_in(before["state"]))
+    assert paths
+    for path in paths:
+        broken = copy.deepcopy(before)
+        parent = broken["state"]
+        for key in path[:-1]:
+            parent = parent[key]
+        parent[path[-1]] = torch.cat([parent[path[-1]]] * 2)
+        with pytest.raises(ValueError, match="state"):
+            metric.load_state_dict(broken)
+        assert_same_state(metric.state_dict(), before)
+
+
+@every_metric
+def test_what_is_no_metric_is_not_merged(name):
+    with pytest.raises(TypeError, match="others is a int; expected a"):
+        fed(name, BATCHES).merge_state(3)
+
+
 @every_metric
 def test_strangers_are_not_merged(name):
     metric = fed(name, BATCHES)
