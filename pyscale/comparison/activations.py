@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyscale.metrics.validity import describe_nonfinite
-
 _PARTS = (list, tuple)
 
 
@@ -56,16 +54,6 @@ def why_unusable(activation: Tensor | None, samples: int | None) -> str | None:
     if activation.ndim == 0 or (samples is not None and shape[0] != samples):
         return f"its output has shape {shape}, whose first dimension is not the batch of {samples} samples"
     return "its output has no features" if activation.numel() == 0 else None
-
-
-def refuse_nonfinite(activation: Tensor, subject: str) -> None:
-    """Raise ValueError if the activation holds NaN or infinity; ``subject`` begins the message, in the plural."""
-    if bool(torch.isfinite(activation).all()):
-        return
-    reason = describe_nonfinite(activation)
-    if activation.dtype == torch.float16 and "float16" not in reason:  # infinities become NaN within the same layer
-        reason += ": float16 overflows beyond 65504; compute activations in float32 or bfloat16"
-    raise ValueError(f"{subject} hold {reason}")
 
 
 def _parts(value: Any) -> Iterable[Any]:

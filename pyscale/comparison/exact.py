@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyscale.comparison.activations import refuse_nonfinite
 from pyscale.comparison.features import features_for_moments, grid
 from pyscale.comparison.memory import format_size, free_memory
 from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Matrix, Scores
 from pyscale.metrics import AllPairsMoments, bytes_needed
+from pyscale.metrics.validity import check_finite
 
 LEAST_FOR_ZSCORES = 4
 
@@ -106,7 +106,7 @@ class ExactStrategy:
     def _features(self, row: str, label: str, activation: Tensor, *, keep: bool) -> Tensor:
         features = features_for_moments(activation, self._options.features)
         if not bool(torch.isfinite(features).all()):
-            refuse_nonfinite(activation, f"activations of layer {row!r} of {label} in batch {self._batch}")
+            check_finite(activation, f"activations of layer {row!r} of {label} in batch {self._batch}")
         shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
         return features.clone() if keep and shared else features
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyscale.comparison.activations import refuse_nonfinite
 from pyscale.comparison.features import flatten_for_gram, pool
 from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Scores
 from pyscale.metrics import MinibatchCKA, PermutationNull
-from pyscale.ops import PackedGram, packed_gram
+from pyscale.metrics.packing import pack
+from pyscale.ops import PackedGram
 
 
 class MinibatchStrategy:
@@ -75,10 +75,8 @@ class _Grams:
         if len(activation) < MinibatchStrategy.least_samples:
             return  # a batch whose size only its activations could tell; the driver skips it
         x = flatten_for_gram(activation) if self._options.features == "flatten" else pool(activation)
-        gram = self._pack(x)
-        if not bool(torch.isfinite(gram.values.sum())) and not bool(gram.constant):
-            gram = self._pack_again(row, x)
-        self._packed[row] = gram
+        subject = f"activations of layer {row!r} of {self._label} in batch {self._batch}"
+        self._packed[row] = pack(x, subject, kernel=self._options.kernel, bandwidth=self._options.bandwidth)
 
     def stacked(self, rows: list[str]) -> tuple[Tensor, Tensor]:
         """Return the packed Grams (rows, n (n - 1) / 2) in the order of ``rows``, and which layers are constant.
@@ -92,17 +90,3 @@ class _Grams:
         self._packed.clear()
         values[constant] = 0
         return values, constant
-
-    def _pack(self, x: Tensor) -> PackedGram:
-        return packed_gram(x, kernel=self._options.kernel, bandwidth=self._options.bandwidth)
-
-    def _pack_again(self, row: str, x: Tensor) -> PackedGram:
-        """Pack in float64 what left float32's range, or raise ValueError where the activations are at fault."""
-        where = f"activations of layer {row!r} of {self._label} in batch {self._batch}"
-        refuse_nonfinite(x, where)
-        gram = self._pack(x.double())
-        if not bool(torch.isfinite(gram.values.sum())):
-            rbf = self._options.kernel == "rbf"
-            reason = "more than half of the pairs of samples are equal" if rbf else "they are too large to be squared"
-            raise ValueError(f"{where} have no finite {self._options.kernel} kernel: {reason}")
-        return gram

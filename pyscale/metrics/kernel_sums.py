@@ -17,7 +17,7 @@ Estimator = Literal["unbiased", "biased"]
 LEAST_SAMPLES = {"unbiased": 4, "biased": 2}
 
 _NOISE = 64  # a U-centred Gram whose entries are below this many eps of the distances squared is rounding alone
-_FEATURES = 1024  # enough to tell the size of a distance
+_FEATURES = 128  # enough to tell the size of a distance
 
 
 class CentredGram(NamedTuple):

@@ -13,11 +13,12 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.base import Metric, plain_tensors
-from pyscale.metrics.kernel_sums import LEAST_SAMPLES, vanishes
+from pyscale.metrics.kernel_sums import LEAST_SAMPLES
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
+from pyscale.metrics.packing import pack
 from pyscale.metrics.pair_sums import PairSums, without_constant
-from pyscale.metrics.validity import describe_nonfinite, warn, warn_constant, warn_degenerate
-from pyscale.ops import PackedGram, hsic_pairs, packed_gram
+from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
+from pyscale.ops import hsic_pairs
 from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
 
 _LEAST = LEAST_SAMPLES["unbiased"]
@@ -202,29 +203,17 @@ class MinibatchCKA(Metric):
 
     def _pack(self, layers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the packed Grams (L, N) of a minibatch and which layers are constant (L,)."""
-        packed = []
-        for name, x in layers.items():
-            gram = packed_gram(x, kernel=self.kernel, bandwidth=self.bandwidth)
-            if not bool(gram.constant) and (not _in_range(gram.values) or bool(vanishes(gram.values, x, self.kernel))):
-                gram = self._pack_again(name, x)
-            packed.append(gram)
+        packed = [
+            pack(
+                x,
+                f"activations of layer {name!r} in batch {self.batches}",
+                kernel=self.kernel,
+                bandwidth=self.bandwidth,
+            )
+            for name, x in layers.items()
+        ]
         dtype = max((gram.values.dtype for gram in packed), key=lambda d: d.itemsize)
         return torch.stack([g.values.to(dtype) for g in packed]), torch.stack([g.constant for g in packed])
-
-    def _pack_again(self, name: str, x: Tensor) -> PackedGram:
-        """Pack in float64 what left float32's range or digits; raise ValueError where the activations are at fault."""
-        where = f"activations of layer {name!r}"
-        if not bool(torch.isfinite(x).all()):
-            raise ValueError(f"{where} hold {describe_nonfinite(x)} in batch {self.batches}")
-        gram = packed_gram(x.double(), kernel=self.kernel, bandwidth=self.bandwidth)
-        if not bool(torch.isfinite(gram.values.sum())):
-            reason = (
-                "more than half of the pairs of samples are equal" if self.kernel == "rbf" else "they are too large"
-            )
-            raise ValueError(f"{where} have no finite {self.kernel} kernel in batch {self.batches}: {reason}")
-        if bool(vanishes(gram.values, x.double(), self.kernel)):
-            return PackedGram(torch.zeros_like(gram.values), gram.constant)
-        return gram
 
     def _add(self, names: LayerNames, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> None:
         same = w is v
@@ -257,7 +246,10 @@ class MinibatchCKA(Metric):
         for layers, sums in ((names.rows, xx), (names.columns, yy)):
             for name, finite in zip(layers or [], torch.isfinite(sums).tolist(), strict=True):
                 if not finite:
-                    raise ValueError(f"activations of layer {name!r} hold NaN or infinity in batch {self.batches}")
+                    raise ValueError(
+                        f"activations of layer {name!r} in batch {self.batches} hold NaN or infinity, or are so "
+                        f"large that their fourth powers leave float64's range"
+                    )
 
     def _warn_degenerate(self, sums: PairSums) -> None:
         """Warn of layers that vary, but whose samples are equally far apart in every minibatch, so that U(K) is 0."""
@@ -317,12 +309,6 @@ class MinibatchCKA(Metric):
             self._join(other._sums)
         self.batches += other.batches
         self.skipped += other.skipped
-
-
-def _in_range(v: Tensor) -> bool:
-    """Return whether a packed Gram is finite and not so small that its type has lost digits of it."""
-    peak = v.abs().max()
-    return bool(torch.isfinite(peak) & (peak > torch.finfo(v.dtype).tiny / torch.finfo(v.dtype).eps))
 
 
 def _squares(v: Tensor) -> Tensor:

@@ -225,7 +225,7 @@ class PairGathering(Metric):
         if x.shape[0] == 0:
             raise ValueError(f"{layer} has no samples in batch {self.batches}")
         if not bool(torch.isfinite(x).all()):
-            raise ValueError(f"activations of {layer} hold {describe_nonfinite(x)} in batch {self.batches}")
+            raise ValueError(f"activations of {layer} in batch {self.batches} hold {describe_nonfinite(x)}")
 
     def _add_rows(self, rows: dict[str, Tensor]) -> None:
         first = next(iter(rows.values()))

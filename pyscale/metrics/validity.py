@@ -20,11 +20,10 @@ def check_finite(x: Tensor, subject: str) -> None:
 
 def describe_nonfinite(x: Tensor) -> str:
     """Return what a non-finite ``x`` holds, and the remedy where float16 is the likely cause."""
-    if bool(torch.isnan(x).any()):
-        return "NaN"
-    if x.dtype == torch.float16:
-        return "infinity: float16 values overflowed to infinity; compute activations in float32 or bfloat16"
-    return "infinity"
+    value = "NaN" if bool(torch.isnan(x).any()) else "infinity"
+    if x.dtype == torch.float16:  # where infinities arise, and become NaN within the same layer
+        value += ": float16 overflows beyond 65504; compute activations in float32 or bfloat16"
+    return value
 
 
 def warn(message: str) -> None:

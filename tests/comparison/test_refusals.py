@@ -137,3 +137,23 @@ def test_a_model_without_parameters_runs_where_the_other_is():
     c = ps.compare(nn.Sequential(nn.Tanh()), InPlaceNet(), pictures(8), progress=False)
     assert c.rows == ["0"]
     assert c.meta["device"] == "cpu"
+
+
+def test_a_layer_too_faint_for_float32_products_is_compared_all_the_same():
+    loud, faint = mlp(4, 8, seed=1), mlp(4, 8, seed=1)
+    with torch.no_grad():
+        for parameter in faint.parameters():
+            parameter *= 1e-25
+    values = ps.compare(loud, faint, vectors(16, 16), progress=False).values
+    assert values[0, 0] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_layer_with_one_live_sample_is_named():
+    """Its U-centred Gram is 0, though it isn't constant: a ratio of rounding errors is no similarity."""
+    batch = torch.full((16, 4), 0.3)
+    batch[5] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    x, y = mlp(4, 8, seed=1), mlp(4, 8, seed=2)
+    other = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="all samples of layer '0' are equally far from one another.* or all but one"):
+        result = ps.compare(x, y, [batch], loader_y=[other], progress=False)
+    assert torch.isnan(torch.from_numpy(result.values)).all()

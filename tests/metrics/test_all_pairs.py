@@ -122,7 +122,7 @@ def test_columns_are_awaited():
     for call in (moments.cka, moments.state_dict, lambda: moments.update_rows(xs)):
         with pytest.raises(ValueError, match="batch 0 lacks 'norm': call update_column"):
             call()
-    with pytest.raises(ValueError, match="activations of layer 'norm' hold NaN in batch 0"):
+    with pytest.raises(ValueError, match="activations of layer 'norm' in batch 0 hold NaN"):
         moments.update_column("norm", ys["norm"] * torch.nan, xs)
     moments.update_column("norm", ys["norm"], xs)
     np.testing.assert_allclose(moments.cka(), expected(ps.cka, rows, columns), rtol=1e-9)
@@ -183,7 +183,7 @@ def test_bad_updates_change_nothing():
         moments.update(rows, {**columns, "norm": columns["norm"][:, :2]})
     bad = columns["norm"].copy()
     bad[5, 1] = np.inf
-    with pytest.raises(ValueError, match="activations of layer 'norm' hold infinity in batch 1"):
+    with pytest.raises(ValueError, match="activations of layer 'norm' in batch 1 hold infinity"):
         moments.update(rows, {**columns, "norm": bad})
     with pytest.raises(ValueError, match=r"ys has layers \['norm'\]; expected \['head', 'norm'\]"):
         moments.update(rows, {"norm": bad})

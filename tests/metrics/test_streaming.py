@@ -114,7 +114,7 @@ def test_bad_updates_change_nothing():
         metric.update(x, y[:, :2])
     with pytest.raises(ValueError, match="values of y hold NaN"):
         metric.update(x, bad)
-    with pytest.raises(ValueError, match="float16 values overflowed to infinity"):
+    with pytest.raises(ValueError, match="float16 overflows beyond 65504"):
         metric.update(x, np.full((20, 3), np.inf, dtype=np.float16))
     with pytest.raises(ValueError, match="x has 20 samples and y has 19"):
         metric.update(x, y[1:])
