@@ -19,16 +19,18 @@ CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o 
 env: $(VENV)/.installed
 build: $(VENV)/.built
 
-# constraints.txt pins torch to its CPU wheel: an open request would bring several gigabytes of CUDA packages.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "pyscale needs Python 3.10 or newer, not " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
-	touch $@ $(VENV)/.built
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	touch $@
 
+# constraints.txt pins torch to its CPU wheel: an open request would bring several gigabytes of CUDA packages.
+# setuptools warns of folders beside the package, which an editable install from the project's root is meant to have.
 $(VENV)/.built: $(VENV)/.installed $(NATIVE)
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	PYTHONWARNINGS='ignore:::setuptools.command.editable_wheel' \
+	    $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	touch $@
 
 demo: build
