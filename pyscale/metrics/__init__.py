@@ -1,5 +1,6 @@
 """Similarity of activations: functional metrics, and their streaming twins that see the data in pieces."""
 
+from pyscale.metrics import canonical_op as _canonical_op  # noqa: F401  registers the op that compiled graphs call
 from pyscale.metrics.alignment import cka, hsic
 from pyscale.metrics.all_pairs import AllPairsMoments, bytes_needed
 from pyscale.metrics.base import Metric

@@ -20,7 +20,10 @@ WeightBy = Literal["narrower", "x", "y"]
 
 @dataclass(frozen=True)
 class CCAResult:
-    """Canonical correlations of two sets; arrays and numbers are of the kind the activations were."""
+    """Canonical correlations of two sets; arrays and numbers are of the kind the activations were.
+
+    Under ``torch.compile`` ranks and chance level are 0-d tensors.
+    """
 
     correlations: Any  # (min(rank_x, rank_y),), descending, in [0, 1]
     mean: Any  # of the correlations
@@ -67,9 +70,7 @@ def cca(x: Any, y: Any, *, ridge: float = 0.0, rtol: float = 1e-6) -> CCAResult:
         angles between linear subspaces", 1973.
     """
     check_ridge(ridge)
-    wx, wy, tx, ty = _whitened(x, y, rtol=rtol, ridge=ridge)
-    warn_few_samples(wx, wy, tx.shape[0])
-    return correlate(wx.cross(wy), wx, wy, tx.shape[0], lambda result: in_kind(x, result, tx, ty))
+    return _correlations(x, y, rtol=rtol, ridge=ridge)
 
 
 def svcca(x: Any, y: Any, *, variance: float = 0.99, rtol: float = 1e-6) -> CCAResult:
@@ -104,9 +105,7 @@ def svcca(x: Any, y: Any, *, variance: float = 0.99, rtol: float = 1e-6) -> CCAR
         interpretability", 2017.
     """
     check_variance(variance)
-    wx, wy, tx, ty = _whitened(x, y, rtol=rtol, variance=variance)
-    warn_few_samples(wx, wy, tx.shape[0])
-    return correlate(wx.cross(wy), wx, wy, tx.shape[0], lambda result: in_kind(x, result, tx, ty))
+    return _correlations(x, y, rtol=rtol, variance=variance)
 
 
 def pwcca(x: Any, y: Any, *, weight_by: WeightBy = "narrower", rtol: float = 1e-6) -> Any:
@@ -143,8 +142,9 @@ def pwcca(x: Any, y: Any, *, weight_by: WeightBy = "narrower", rtol: float = 1e-
         correlation", 2018, eq. 3.
     """
     check_choice("weight_by", weight_by, ("narrower", "x", "y"))
+    tx, ty = _checked(x, y, rtol)
     with torch.no_grad():
-        wx, wy, tx, ty = _whitened(x, y, rtol=rtol)
+        wx, wy = whitened_pair(tx, ty, rtol=rtol)
         warn_few_samples(wx, wy, tx.shape[0])
         return in_kind(x, projection_weighted(wx.cross(wy), wx, wy, weight_by), tx, ty)
 
@@ -217,22 +217,43 @@ def check_variance(variance: float) -> None:
         raise ValueError(f"variance is {variance!r}; expected a share in (0, 1]")
 
 
-def _whitened(
-    x: Any, y: Any, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
-) -> tuple[WhitenedSet, WhitenedSet, Tensor, Tensor]:
-    check_rtol(rtol)
-    tx, ty = as_pair(x, y)
-    check_samples(tx, "x", 2, "CCA")
+def whitened_pair(
+    x: Tensor, y: Tensor, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
+) -> tuple[WhitenedSet, WhitenedSet]:
+    """Return the whitened directions of both sets, and warn of constant ones; ValueError for NaN or infinity."""
     constant = {}
-    for name, t in (("x", tx), ("y", ty)):
+    for name, t in (("x", x), ("y", y)):
         check_finite(t, f"values of {name}")
         constant[name] = bool(reference.is_constant(t))
     warn_constant([name for name, flag in constant.items() if flag], "CCA")
+    wx = whiten_set(centred(x), constant=constant["x"], rtol=rtol, variance=variance, ridge=ridge)
+    if y is x:
+        return wx, wx
+    return wx, whiten_set(centred(y), constant=constant["y"], rtol=rtol, variance=variance, ridge=ridge)
 
-    def whiten(t: Tensor, name: str) -> WhitenedSet:
-        wide = t.to(accumulator_dtype(t.device))
-        centred = wide - wide.mean(dim=0)
-        return whiten_set(centred, constant=constant[name], rtol=rtol, variance=variance, ridge=ridge)
 
-    wx = whiten(tx, "x")
-    return wx, (wx if ty is tx else whiten(ty, "y")), tx, ty
+def centred(x: Tensor) -> Tensor:
+    """Return ``x`` (n, p) about the means of its features, in float64."""
+    wide = x.to(accumulator_dtype(x.device))
+    return wide - wide.mean(dim=0)
+
+
+def _checked(x: Any, y: Any, rtol: float) -> tuple[Tensor, Tensor]:
+    check_rtol(rtol)
+    tx, ty = as_pair(x, y)
+    check_samples(tx, "x", 2, "CCA")
+    return tx, ty
+
+
+def _correlations(x: Any, y: Any, *, rtol: float, variance: float = 1.0, ridge: float = 0.0) -> CCAResult:
+    tx, ty = _checked(x, y, rtol)
+
+    def restore(result: Tensor) -> Any:
+        return in_kind(x, result, tx, ty)
+
+    if torch.compiler.is_compiling():  # sizes that depend on the data stay inside one op
+        rho, ranks, chance = torch.ops.pyscale.canonical(tx, ty, float(variance), float(ridge), float(rtol))
+        return CCAResult(restore(rho), restore(rho.mean()), restore(rho.square().mean()), ranks[0], ranks[1], chance)
+    wx, wy = whitened_pair(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
+    warn_few_samples(wx, wy, tx.shape[0])
+    return correlate(wx.cross(wy), wx, wy, tx.shape[0], restore)

@@ -117,7 +117,7 @@ class _Coordinates(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, U: Tensor, sigma: Tensor, Vh: Tensor, kept: int, ridge: float) -> Tensor:
         """Return W (n, kept)."""
         ctx.save_for_backward(x, U, sigma, Vh)
-        ctx.kept, ctx.ridge = kept, ridge
+        ctx.ridge = ridge
         c = _ridge_term(sigma, ridge, x.shape[1])
         s = sigma[:kept]
         return U[:, :kept] * (s / (s.square() + c).sqrt())
@@ -126,16 +126,26 @@ class _Coordinates(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the derivative with respect to ``x`` (n, p)."""
         x, U, sigma, Vh = ctx.saved_tensors
-        k, p = ctx.kept, x.shape[1]
-        squares = sigma.square()
-        c = _ridge_term(sigma, ctx.ridge, p)
-        s, kept, rest = sigma[:k], squares[:k], squares[k:]
-        ZU = grad * ((kept + c).sqrt() / (2 * s))  # Z U_k, Z the derivative with respect to W Wᵀ
-        M = U.T @ ZU
-        outside = ZU - U @ M  # beyond the span of x, where σ = 0
-        within = M[:k] * (c / ((kept[:, None] + c) * (kept[None, :] + c)))
-        across = M[k:] * (kept / ((kept + c) * (kept - rest[:, None])))
-        left = U @ torch.cat([within, across]) + outside / (kept + c)
-        gradient = 2 * (left * s) @ Vh[:k] + 2 * (U[:, :k] @ (across.T * sigma[k:])) @ Vh[k:]
-        by_c = -(M[:k].diagonal() * kept / (kept + c).square()).sum()
-        return gradient + by_c * 2 * ctx.ridge / p * x, None, None, None, None, None
+        return _gradient(grad, x, U, sigma, Vh, ctx.ridge), None, None, None, None, None
+
+
+def coordinates_gradient(grad: Tensor, x: Tensor, ridge: float) -> Tensor:
+    """Return the derivative with respect to ``x`` (n, p), centred, given that of its coordinates W (n, kept)."""
+    U, sigma, Vh = torch.linalg.svd(x, full_matrices=False)
+    return _gradient(grad, x, U, sigma, Vh, ridge)
+
+
+def _gradient(grad: Tensor, x: Tensor, U: Tensor, sigma: Tensor, Vh: Tensor, ridge: float) -> Tensor:
+    k, p = grad.shape[1], x.shape[1]
+    squares = sigma.square()
+    c = _ridge_term(sigma, ridge, p)
+    s, kept, rest = sigma[:k], squares[:k], squares[k:]
+    ZU = grad * ((kept + c).sqrt() / (2 * s))  # Z U_k, Z the derivative with respect to W Wᵀ
+    M = U.T @ ZU
+    outside = ZU - U @ M  # beyond the span of x, where σ = 0
+    within = M[:k] * (c / ((kept[:, None] + c) * (kept[None, :] + c)))
+    across = M[k:] * (kept / ((kept + c) * (kept - rest[:, None])))
+    left = U @ torch.cat([within, across]) + outside / (kept + c)
+    gradient = 2 * (left * s) @ Vh[:k] + 2 * (U[:, :k] @ (across.T * sigma[k:])) @ Vh[k:]
+    by_c = -(M[:k].diagonal() * kept / (kept + c).square()).sum()
+    return gradient + by_c * 2 * ridge / p * x

@@ -215,3 +215,30 @@ def test_gradients_under_a_ridge_and_with_empty_and_tied_directions():
     ps.svcca(tied, target).mean.backward()
     torch.testing.assert_close(wide.grad[:, :4], tied.grad)
     assert torch.isfinite(wide.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("similarity", "options"), [(ps.svcca, {"variance": 0.6}), (ps.svcca, {}), (ps.cca, {"ridge": 0.2})]
+)
+def test_compiles_whole(similarity, options):
+    """Though how many directions are kept, and so the sizes inside, depends on the data."""
+    x, y = (torch.from_numpy(a).requires_grad_() for a in correlated(3, 30, 6, 5))
+    compiled = torch.compile(similarity, backend="aot_eager", fullgraph=True)
+    result, expected = compiled(x, y, **options), similarity(x, y, **options)
+    torch.testing.assert_close(result.correlations, expected.correlations)
+    assert (int(result.rank_x), int(result.rank_y)) == (expected.rank_x, expected.rank_y)
+    assert float(result.chance) == pytest.approx(expected.chance, rel=1e-12)
+    for summary in ("mean", "r2"):
+        gradients = torch.autograd.grad(getattr(result, summary), (x, y), retain_graph=True)
+        torch.testing.assert_close(
+            gradients, torch.autograd.grad(getattr(expected, summary), (x, y), retain_graph=True)
+        )
+    with pytest.warns(UserWarning, match="x is constant to rounding over the samples: CCA is NaN"):
+        assert compiled(torch.ones_like(x), y, **options).mean.isnan()
+    with pytest.raises(ValueError, match="values of x hold NaN"):
+        compiled(x * torch.nan, y, **options)
+
+
+def test_the_op_of_compiled_graphs_keeps_the_rules_of_ops():
+    x, y = (torch.from_numpy(a).requires_grad_() for a in correlated(4, 20, 4, 3))
+    torch.library.opcheck(torch.ops.pyscale.canonical, (x, y, 0.9, 0.0, 1e-6))
