@@ -61,7 +61,7 @@ format: env
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 bench: build
-	$(BIN)/python -m pytest benchmarks --import-mode=prepend -p no:doctest --override-ini addopts= --benchmark-only
+	$(BIN)/python -m pytest benchmarks --benchmark-only
 
 wheel: env
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -2,8 +2,8 @@
 
     make bench
 
-``torch mm + centring`` is ``x @ x.T`` followed by H K H; ``torch mm`` is the product alone; ``peak`` is a square
-product of the same number of multiplications as the triangle needs, at torch's best.
+``torch mm + centring`` is ``x @ x.T`` followed by H K H; ``torch mm`` is the product alone; ``square mm`` is a square
+product of as many multiplications as the triangle needs: what torch reaches on its best shape.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def numpy_ssyrk(x):
     return x @ x.T  # NumPy sees one array twice and calls OpenBLAS's syrk
 
 
-def fma_peak(n, p):
+def square_product(n, p):
     """A product of 2048-square matrices repeated to the n (n + 1) / 2 p multiplications of a triangular Gram."""
     side = 2048
     a, b = torch.randn(side, side), torch.randn(side, side)
@@ -51,6 +51,6 @@ def test_centered_gram(beside, n, p):
             "torch mm": lambda: x @ x.T,
             "torch mm + centring": lambda: torch_mm_centred(x),
             "numpy syrk": lambda: numpy_ssyrk(array),
-            "peak": fma_peak(n, p),
+            "square mm": square_product(n, p),
         },
     )
