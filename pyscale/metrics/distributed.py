@@ -30,6 +30,7 @@ def sync(metric: M, group: dist.ProcessGroup | None = None) -> M:
         ``torch.distributed`` is not initialised.
 
     Raises:
+        TypeError: ``metric`` is no streaming metric.
         ValueError: The ranks' metrics have different options, or have seen different layers.
 
     Example:
@@ -39,6 +40,8 @@ def sync(metric: M, group: dist.ProcessGroup | None = None) -> M:
         >>> sync(metric).n  # alone, a copy
         8
     """
+    if not isinstance(metric, Metric):
+        raise TypeError(f"metric is a {type(metric).__name__}; expected a streaming metric such as MinibatchCKA")
     if not (dist.is_available() and dist.is_initialized()):
         return copy.deepcopy(metric)
     device = _device(group)

@@ -120,3 +120,8 @@ def test_alone_it_is_a_copy():
     copied.update(*minibatches()[1])
     assert metric.n == 8
     assert copied.n == 28
+
+
+def test_what_is_no_metric_is_refused_by_name():
+    with pytest.raises(TypeError, match="metric is a int; expected a streaming metric"):
+        sync(3)
