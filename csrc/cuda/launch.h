@@ -1,0 +1,34 @@
+// Launching a kernel: on the GPU's stream, or, in emulated builds, on the fibers of csrc/emulator.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+#include "cuda/check.h"
+#ifdef PYSCALE_EMULATED
+#include "emulator/launch.h"
+#endif
+
+namespace pyscale::cuda {
+
+constexpr size_t kPlainShared = 48 << 10;  // bytes of shared memory that need no permission
+
+// Queues kernel<<<grid, block, shared, stream>>>(arguments...); a failed launch is an Error.
+template <class... Parameters>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
+            cudaStream_t stream, std::decay_t<Parameters>... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+#ifdef PYSCALE_EMULATED
+  (void)stream;
+  emulator::launch(grid, block, shared, [&] { kernel(arguments...); });
+#else
+  if (shared > kPlainShared)
+    PYSCALE_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                            static_cast<int>(shared)));
+  kernel<<<grid, block, shared, stream> > >(arguments...);
+  PYSCALE_CUDA_CHECK(cudaGetLastError());
+#endif
+}
+
+}  // namespace pyscale::cuda
