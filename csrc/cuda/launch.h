@@ -14,7 +14,7 @@ namespace pyscale::cuda {
 
 constexpr size_t kPlainShared = 48 << 10;  // bytes of shared memory that need no permission
 
-// Queues kernel<<<grid, block, shared, stream>>>(arguments...); a failed launch is an Error.
+// Queues kernel(arguments...) for a grid of thread blocks; a failed launch is an Error.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
             cudaStream_t stream, std::decay_t<Parameters>... arguments) {
@@ -26,8 +26,13 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
   if (shared > kPlainShared)
     PYSCALE_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                             static_cast<int>(shared)));
-  kernel<<<grid, block, shared, stream> > >(arguments...);
-  PYSCALE_CUDA_CHECK(cudaGetLastError());
+  cudaLaunchConfig_t configuration{};
+  configuration.gridDim = grid;
+  configuration.blockDim = block;
+  configuration.dynamicSmemBytes = shared;
+  configuration.stream = stream;
+  PYSCALE_CUDA_CHECK(
+      cudaLaunchKernelEx(&configuration, kernel, std::decay_t<Parameters>(arguments)...));
 #endif
 }
 

@@ -18,12 +18,10 @@ int64_t sampled_size(int64_t p);
 // shift := the mean of up to kSamples rows spread over X (skipped where null); `varies` decided by
 // the sampled rows, and by a pass over all of X where these are all alike; `plain` where the mean
 // square is at most kPlainRatio times the mean square about the shift.
-void sample(const Group& group, DType dtype, cudaStream_t stream);
+// `exact`: the shift is double, else float.
+void sample(const Group& group, DType dtype, bool exact, cudaStream_t stream);
 
 // ---- exact.cu, mma.cu, convert.cu, tma.cu: partial := sums of products, by splits ----
-
-// The tile, in rows, that a product's launch must be planned for.
-enum class Path : int { exact, mma, convert, tma };
 
 // Float64 products of any input, less the double shift. Tiles of 64.
 void multiply_exact(const Group& group, DType dtype, cudaStream_t stream);
