@@ -24,23 +24,43 @@ __host__ __device__ inline bool aligned_rows(const void* X, int64_t pitch) {
   return reinterpret_cast<uintptr_t>(X) % 16 == 0 && pitch * sizeof(T) % 16 == 0;
 }
 
+// Eight neighbours of a row as they lie in memory: fetched early and widened late, so that nobody
+// waits for the memory in between. Held as words: taken apart, they would be waited for at once.
+template <class T>
+struct Eight {
+  uint4 words[kEight * sizeof(T) / sizeof(uint4)];
+};
+
+// The eight elements from `row` on, of which `valid` exist; 0 beyond.
+template <class T>
+__device__ __forceinline__ Eight<T> fetch_eight(const T* row, int valid, bool aligned) {
+  Eight<T> eight;
+  if (aligned && valid >= kEight) {
+#pragma unroll
+    for (int w = 0; w < static_cast<int>(sizeof(Eight<T>) / sizeof(uint4)); ++w)
+      eight.words[w] = __ldg(reinterpret_cast<const uint4*>(row) + w);
+  } else {
+    T values[kEight];
+#pragma unroll
+    for (int e = 0; e < kEight; ++e) values[e] = e < valid ? row[e] : T{};
+    memcpy(eight.words, values, sizeof(values));
+  }
+  return eight;
+}
+
+template <class T>
+__device__ __forceinline__ void widen_eight(float (&x)[kEight], const Eight<T>& eight) {
+  T values[kEight];
+  memcpy(values, eight.words, sizeof(values));
+#pragma unroll
+  for (int e = 0; e < kEight; ++e) x[e] = widen(values[e]);
+}
+
 // x := the eight elements from `row` on, of which `valid` exist; 0 beyond.
 template <class T>
 __device__ __forceinline__ void load_eight(float (&x)[kEight], const T* row, int valid,
                                            bool aligned) {
-  if (aligned && valid >= kEight) {
-    uint4 words[kEight * sizeof(T) / sizeof(uint4)];
-#pragma unroll
-    for (int w = 0; w < static_cast<int>(sizeof(words) / sizeof(uint4)); ++w)
-      words[w] = __ldg(reinterpret_cast<const uint4*>(row) + w);
-    T values[kEight];
-    memcpy(values, words, sizeof(words));
-#pragma unroll
-    for (int e = 0; e < kEight; ++e) x[e] = widen(values[e]);
-  } else {
-#pragma unroll
-    for (int e = 0; e < kEight; ++e) x[e] = e < valid ? widen(row[e]) : 0.0F;
-  }
+  widen_eight(x, fetch_eight(row, valid, aligned));
 }
 
 // Eight floats as bfloat16, rounded to nearest, and what the rounding left as bfloat16 again: hi +
