@@ -34,8 +34,8 @@ struct Problem {
   Flags* flags;
   void* partial;        // (splits, blocks, kBlock, kBlock) float, double from the exact kernels
   double* G;            // (n, n), both halves
-  double* rows;         // (n + 1) sums of G's rows, then their total
-  unsigned* histogram;  // workspace of the RBF kernel's median
+  double* rows;         // workspace of `exponentiate`, then of `center`
+  unsigned* histogram;  // workspace of `exponentiate`
   void* out;            // (n, n), or (n (n - 1) / 2) if packed; float or double
   int64_t out_pitch;
   bool* constant;  // the answer to the caller: every feature constant to rounding

@@ -50,6 +50,8 @@ void exponentiate(const Group& group, double bandwidth, cudaStream_t stream);
 
 // ---- center.cu ----
 
+// Doubles of `rows` for n samples; also enough for `exponentiate`.
+int64_t rows_size(int64_t n);
 // out := C(G) in float or double; packed: the strict lower triangle of U(G). constant := !varies.
 void center(const Group& group, Centering centering, bool packed, DType out, cudaStream_t stream);
 
