@@ -57,8 +57,32 @@ def cuda_device_count() -> int:
 
 # Only where HAS_CUDA:
 
-def cuda_gram_workspace(n: int, p: int) -> int:
-    """How many float64 ``cuda_gram`` needs as workspace for X (n, p)."""
+class Precision(Enum):
+    default = ...
+    exact = ...
+    fast = ...
 
-def cuda_gram(G: Matrix, X: Matrix, shift: Matrix | None, workspace: Matrix, device: int, stream: int) -> None:
-    """Queue G (n, n) = (X - 1 shift)(X - 1 shift)^T; the shift (1, p) is float64 where X is, else float32."""
+def cuda_grams_workspace(
+    X: list[Matrix], kernel: Kernel, centering: Centering, packed: bool, precision: Precision, device: int
+) -> int:
+    """How many bytes of workspace ``cuda_grams`` needs."""
+
+def cuda_grams(
+    out: list[Matrix],
+    X: list[Matrix],
+    constant: int,
+    kernel: Kernel,
+    centering: Centering,
+    packed: bool,
+    bandwidth: float,
+    precision: Precision,
+    workspace: int,
+    bytes: int,
+    device: int,
+    stream: int,
+    read: int,
+) -> None:
+    """Queue out[i] = C(k(X[i], X[i])), (n, n) or packed (1, n(n-1)/2), for matrices of the same n and type.
+
+    ``constant`` is the address of a bool for each; ``read`` an event to record once X has been read, or 0.
+    """

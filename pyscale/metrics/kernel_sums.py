@@ -63,10 +63,10 @@ class CentredGram(NamedTuple):
     def _computed(cls, x: Tensor, kernel: str, estimator: str, bandwidth: float) -> CentredGram:
         wide = accumulator_dtype(x.device)
         if estimator == "biased":
-            K, constant = library.gram(x, kernel, "double", float(bandwidth), wide, 0)
+            K, constant = library.gram(x, kernel, "double", float(bandwidth), wide, 0, "default")
             v = K.reshape(-1)
             return cls(v, 1.0, v.dot(v), constant, torch.zeros_like(constant))
-        v, constant = library.packed_gram(x, kernel, float(bandwidth), wide, 0)
+        v, constant = library.packed_gram(x, kernel, float(bandwidth), wide, 0, "default")
         square = 2 * v.dot(v)
         return cls(v, 2.0, square, constant, vanishes(v, x, kernel) & ~constant)
 

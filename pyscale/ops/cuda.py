@@ -1,51 +1,119 @@
-"""Calls into the CUDA kernels: on the tensor's device and torch's current stream.
+"""Calls into the CUDA kernels: on the tensors' device and torch's current stream; nothing is waited for.
 
-Only the product over the features is a kernel of ours; centring the small result is torch's.
+Outputs and workspaces come from torch's allocator on that stream, so running out of memory is torch's error, and memory
+is not handed on before the kernels are done with it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pyscale import _native
-from pyscale.ops import reference
-from pyscale.ops.dtypes import NATIVE, result_dtype
+from pyscale.ops.dtypes import NATIVE
 from pyscale.ops.native import matrix, rows
 
-
-def serves(x: Tensor) -> bool:
-    """Return whether the CUDA kernels were built and take this tensor."""
-    return _native.HAS_CUDA and x.device.type == "cuda" and x.dtype in NATIVE
+_LEAST_CAPABILITY = (8, 0)  # float64 and bfloat16 tensor cores
 
 
-def gram(x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the centred Gram matrix (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
-    shift = x.mean(dim=0, dtype=torch.float64) if kernel == "rbf" or centering != "none" else None
-    K = linear_gram(x, shift)
-    if kernel == "rbf":
-        D = reference.squared_distances(K)
-        K = torch.exp(-D / (2 * (bandwidth * reference.median_distance(D)) ** 2))
-    return reference.center(K, centering).to(out_dtype), reference.is_constant(x)
-
-
-def packed_gram(x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
-    K, constant = gram(x, kernel, "unbiased", bandwidth, out_dtype)
-    i, j = torch.tril_indices(len(K), len(K), offset=-1, device=K.device)
-    return K[i, j], constant
-
-
-def linear_gram(x: Tensor, shift: Tensor | None) -> Tensor:
-    """Return (X - 1 shiftᵀ)(X - 1 shiftᵀ)ᵀ (n, n) in float64, symmetric to the bit; ``shift`` (p,) or None for none."""
-    x = rows(x)
-    n, p = x.shape
-    G = x.new_empty((n, n), dtype=torch.float64)
-    point = None if shift is None else shift.to(result_dtype(x.dtype))[None].contiguous()
-    # Allocated on torch's current stream, on which the kernel is queued: the allocator won't hand it on too early.
-    workspace = x.new_empty((1, _native.cuda_gram_workspace(n, p)), dtype=torch.float64)
-    stream = torch.cuda.current_stream(x.device).cuda_stream
-    _native.cuda_gram(
-        matrix(G), matrix(x), None if point is None else matrix(point), matrix(workspace), x.device.index, stream
+def serves(*tensors: Tensor) -> bool:
+    """Return whether the CUDA kernels were built and take these tensors on the GPU they are on."""
+    return _native.HAS_CUDA and all(
+        t.device.type == "cuda"
+        and t.dtype in NATIVE
+        and torch.cuda.get_device_capability(t.device) >= _LEAST_CAPABILITY
+        for t in tensors
     )
-    return G
+
+
+def gram(
+    x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype, precision: str
+) -> tuple[Tensor, Tensor]:
+    """Return the centred Gram matrix (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    n = len(x)
+    K = x.new_empty((1, n, n), dtype=out_dtype)
+    return K[0], _grams(K, [x], kernel, centering, bandwidth, precision, packed=False, read=None)[0]
+
+
+def packed_gram(
+    x: Tensor,
+    kernel: str,
+    bandwidth: float,
+    out_dtype: torch.dtype,
+    precision: str,
+    read: torch.cuda.Event | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding.
+
+    ``read`` is recorded on the stream once the kernels have read ``x`` for the last time.
+    """
+    v, constant = packed_grams([x], kernel, bandwidth, out_dtype, precision, read)
+    return v[0], constant[0]
+
+
+def packed_grams(
+    xs: Sequence[Tensor],
+    kernel: str,
+    bandwidth: float,
+    out_dtype: torch.dtype,
+    precision: str,
+    read: torch.cuda.Event | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the packed U-centred Grams (L, n (n - 1) / 2) of sets of n samples and one type, and which are constant.
+
+    All are formed by the same few launches.
+    """
+    n = len(xs[0])
+    v = xs[0].new_empty((len(xs), n * (n - 1) // 2), dtype=out_dtype)
+    return v, _grams(v[:, None], xs, kernel, "unbiased", bandwidth, precision, packed=True, read=read)
+
+
+def _grams(
+    out: Tensor,
+    xs: Sequence[Tensor],
+    kernel: str,
+    centering: str,
+    bandwidth: float,
+    precision: str,
+    *,
+    packed: bool,
+    read: torch.cuda.Event | None,
+) -> Tensor:
+    """Write the Grams of ``xs`` to the matrices ``out`` (L, ...), and return which sets are constant (L,)."""
+    xs = [rows(x) for x in xs]
+    X = [matrix(x) for x in xs]
+    options = (getattr(_native.Kernel, kernel), getattr(_native.Centering, centering), packed)
+    accuracy = getattr(_native.Precision, precision)
+    index, stream = _queue(xs[0])
+    workspace = xs[0].new_empty(_native.cuda_grams_workspace(X, *options, accuracy, index), dtype=torch.uint8)
+    constant = xs[0].new_empty(len(xs), dtype=torch.bool)
+    _native.cuda_grams(
+        [matrix(K) for K in out],
+        X,
+        constant.data_ptr(),
+        *options,
+        bandwidth,
+        accuracy,
+        workspace.data_ptr(),
+        len(workspace),
+        index,
+        stream,
+        _handle(read),
+    )
+    return constant
+
+
+def _queue(x: Tensor) -> tuple[int, int]:
+    """Return the index of the GPU that holds ``x``, and torch's current stream on it."""
+    return x.get_device(), torch.cuda.current_stream(x.device).cuda_stream
+
+
+def _handle(event: torch.cuda.Event | None) -> int:
+    """Return the event's handle for the kernels to record, 0 for none."""
+    if event is None:
+        return 0
+    if not event.cuda_event:
+        event.record()  # torch makes the event when it is first recorded; the kernels record it again
+    return int(event.cuda_event)

@@ -13,7 +13,7 @@ from pyscale.ops.dtypes import accumulator_dtype
 
 def gram_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     """Keep what the derivative of ``gram`` needs."""
-    x, ctx.kernel, ctx.centering, ctx.bandwidth, _, _ = inputs
+    x, ctx.kernel, ctx.centering, ctx.bandwidth, *_ = inputs
     ctx.save_for_backward(x)
 
 
@@ -21,23 +21,40 @@ def gram_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...
     """Return the derivatives of ``gram`` with respect to its arguments."""
     (x,) = ctx.saved_tensors
     S = grad.to(accumulator_dtype(x.device))
-    return _gram_gradient(x, (S + S.T) / 2, ctx.kernel, ctx.centering, ctx.bandwidth), None, None, None, None, None
+    return _gram_gradient(x, (S + S.T) / 2, ctx.kernel, ctx.centering, ctx.bandwidth), *[None] * 6
 
 
 def packed_gram_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     """Keep what the derivative of ``packed_gram`` needs."""
-    x, ctx.kernel, ctx.bandwidth, _, _ = inputs
+    x, ctx.kernel, ctx.bandwidth, *_ = inputs
     ctx.save_for_backward(x)
 
 
 def packed_gram_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """Return the derivatives of ``packed_gram`` with respect to its arguments."""
     (x,) = ctx.saved_tensors
+    return _packed_gradient(x, grad, ctx.kernel, ctx.bandwidth), *[None] * 5
+
+
+def packed_grams_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep what the derivative of ``packed_grams`` needs."""
+    xs, ctx.kernel, ctx.bandwidth, *_ = inputs
+    ctx.save_for_backward(*xs)
+
+
+def packed_grams_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[list[Tensor] | None, ...]:
+    """Return the derivatives of ``packed_grams`` with respect to its arguments."""
+    pairs = zip(ctx.saved_tensors, grad, strict=True)
+    return [_packed_gradient(x, g, ctx.kernel, ctx.bandwidth) for x, g in pairs], *[None] * 5
+
+
+def _packed_gradient(x: Tensor, grad: Tensor, kernel: str, bandwidth: float) -> Tensor:
+    """Return the derivative with respect to ``x`` (n, p), given that of its packed Gram (n (n - 1) / 2,)."""
     row = torch.arange(x.shape[0], device=x.device)
     i, j = torch.maximum(row[:, None], row[None, :]), torch.minimum(row[:, None], row[None, :])
     # v[i (i - 1) / 2 + j] stands for K_ij and K_ji alike; half of its gradient belongs to each
     S = torch.where(i > j, grad.to(accumulator_dtype(x.device))[(i * (i - 1) // 2 + j) * (i > j)] / 2, 0.0)
-    return _gram_gradient(x, S, ctx.kernel, "unbiased", ctx.bandwidth), None, None, None, None
+    return _gram_gradient(x, S, kernel, "unbiased", bandwidth)
 
 
 def _gram_gradient(x: Tensor, S: Tensor, kernel: str, centering: str, bandwidth: float) -> Tensor:

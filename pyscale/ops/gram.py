@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor
 
 from pyscale.ops import library
-from pyscale.ops.arrays import as_matrix, as_tensor, restore_like
+from pyscale.ops.arrays import as_matrix, as_tensor, restore_like, same_device, same_samples
 from pyscale.ops.dtypes import result_dtype
 
 Kernel = Literal["linear", "rbf"]
 Centering = Literal["double", "unbiased", "none"]
+Precision = Literal["default", "exact", "fast"]
+
+PRECISIONS = ("default", "exact", "fast")
 
 _LEAST = {"double": 2, "unbiased": 4, "none": 0}
 
@@ -21,8 +25,8 @@ _LEAST = {"double": 2, "unbiased": 4, "none": 0}
 class PackedGram(NamedTuple):
     """A U-centred Gram matrix without its redundant half, and whether the activations had anything to compare."""
 
-    values: Tensor  # (n (n - 1) / 2,): U(K)_ij at i (i - 1) / 2 + j, for i > j
-    constant: Tensor  # 0-d bool: every feature constant to rounding
+    values: Tensor  # (n (n - 1) / 2,): U(K)_ij at i (i - 1) / 2 + j, for i > j; a leading dimension for several sets
+    constant: Tensor  # 0-d bool: every feature constant to rounding; (L,) for several sets
 
 
 def centered_gram(
@@ -32,6 +36,7 @@ def centered_gram(
     centering: Centering = "double",
     bandwidth: float = 1.0,
     out_dtype: torch.dtype | None = None,
+    precision: Precision = "default",
     threads: int | None = None,
 ) -> Any:
     r"""Return the centred Gram matrix of n samples with p features.
@@ -57,6 +62,9 @@ def centered_gram(
         centering: "double", "unbiased" (n >= 4) or "none".
         bandwidth: The RBF width as a multiple of the median distance; unused by the linear kernel.
         out_dtype: float32 or float64; the default is float64 for float64 input and float32 otherwise.
+        precision: "default": float32-grade products, float64 for float64 input; "exact": float64 products of any
+            input; "fast": on GPUs one product of numbers rounded to bfloat16, a relative error of about 1e-3 (on CPUs
+            the same as "default").
         threads: CPU threads; torch's own number by default.
 
     Returns:
@@ -87,7 +95,8 @@ def centered_gram(
         check_samples(tensor, "x", 2, "kernel='rbf'")
     dtype = result_dtype(tensor.dtype) if out_dtype is None else out_dtype
     check_choice("out_dtype", dtype, (torch.float32, torch.float64))
-    K, _ = library.gram(tensor, kernel, centering, float(bandwidth), dtype, check_threads(threads))
+    check_choice("precision", precision, PRECISIONS)
+    K, _ = library.gram(tensor, kernel, centering, float(bandwidth), dtype, check_threads(threads), precision)
     return restore_like(x)(K)
 
 
@@ -97,6 +106,7 @@ def packed_gram(
     kernel: Kernel = "linear",
     bandwidth: float = 1.0,
     out_dtype: torch.dtype | None = None,
+    precision: Precision = "default",
     threads: int | None = None,
 ) -> PackedGram:
     r"""Return the strict lower triangle of the U-centred Gram matrix, packed by rows.
@@ -109,6 +119,9 @@ def packed_gram(
         kernel: "linear" or "rbf".
         bandwidth: The RBF width as a multiple of the median distance.
         out_dtype: float32 or float64; the default is float64 for float64 input and float32 otherwise.
+        precision: "default": float32-grade products, float64 for float64 input; "exact": float64 products of any
+            input; "fast": on GPUs one product of numbers rounded to bfloat16, a relative error of about 1e-3 (on CPUs
+            the same as "default").
         threads: CPU threads; torch's own number by default.
 
     Returns:
@@ -127,7 +140,50 @@ def packed_gram(
     check_samples(x, "x", 4, "the unbiased estimator")
     dtype = result_dtype(x.dtype) if out_dtype is None else out_dtype
     check_choice("out_dtype", dtype, (torch.float32, torch.float64))
-    return PackedGram(*library.packed_gram(x, kernel, float(bandwidth), dtype, check_threads(threads)))
+    check_choice("precision", precision, PRECISIONS)
+    return PackedGram(*library.packed_gram(x, kernel, float(bandwidth), dtype, check_threads(threads), precision))
+
+
+def packed_grams(
+    xs: Sequence[Tensor],
+    *,
+    kernel: Kernel = "linear",
+    bandwidth: float = 1.0,
+    out_dtype: torch.dtype | None = None,
+    precision: Precision = "default",
+    threads: int | None = None,
+) -> PackedGram:
+    """Return :func:`packed_gram` of several sets of the same n samples; on a GPU all are formed by one set of launches.
+
+    Args:
+        xs: Activations of L layers, of shapes (n, p_i), n >= 4.
+        kernel: "linear" or "rbf".
+        bandwidth: The RBF width as a multiple of each set's median distance.
+        out_dtype: float32 or float64; the default is float64 where a set is float64 and float32 otherwise.
+        precision: As in :func:`centered_gram`.
+        threads: CPU threads; torch's own number by default.
+
+    Returns:
+        The packed values of shape (L, n (n - 1) / 2), and which sets are constant to rounding, of shape (L,).
+
+    Raises:
+        TypeError: A set is no floating-point tensor.
+        ValueError: There is no set, or one has another shape, other samples, or is on another device.
+    """
+    xs = [as_matrix(x, f"xs[{i}]") for i, x in enumerate(xs)]
+    if not xs:
+        raise ValueError("xs is empty; expected at least one set of activations")
+    check_choice("kernel", kernel, ("linear", "rbf"))
+    check_choice("precision", precision, PRECISIONS)
+    check_bandwidth(bandwidth)
+    check_samples(xs[0], "xs[0]", 4, "the unbiased estimator")
+    for i, x in enumerate(xs[1:], start=1):
+        same_samples(xs[0], x, ("xs[0]", f"xs[{i}]"))
+        same_device(xs[0], x, ("xs[0]", f"xs[{i}]"))
+    widest = torch.float64 if torch.float64 in [x.dtype for x in xs] else torch.float32
+    dtype = widest if out_dtype is None else out_dtype
+    check_choice("out_dtype", dtype, (torch.float32, torch.float64))
+    return PackedGram(*library.packed_grams(xs, kernel, float(bandwidth), dtype, check_threads(threads), precision))
 
 
 def hsic_pairs(v: Tensor, w: Tensor, *, threads: int | None = None) -> Tensor:

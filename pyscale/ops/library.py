@@ -6,7 +6,7 @@ Everything differentiable goes through here, so ``torch.compile`` keeps each op 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,29 +34,64 @@ def _op(schema: str) -> Callable[[Callable[..., Any]], Any]:
 
 
 @_op(
-    "gram(Tensor x, str kernel, str centering, float bandwidth, ScalarType out_dtype, int threads) -> (Tensor, Tensor)"
+    "gram(Tensor x, str kernel, str centering, float bandwidth, ScalarType out_dtype, int threads, "
+    "str precision) -> (Tensor, Tensor)"
 )
 def gram(
-    x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+    x: Tensor,
+    kernel: str,
+    centering: str,
+    bandwidth: float,
+    out_dtype: torch.dtype,
+    threads: int,
+    precision: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the centred Gram (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    if cuda.serves(x):
+        return cuda.gram(x, kernel, centering, bandwidth, out_dtype, precision)
+    if precision == "exact" and x.dtype != (wide := accumulator_dtype(x.device)):
+        K, _ = gram(x.to(wide), kernel, centering, bandwidth, out_dtype, threads, precision)
+        return K, reference.is_constant(x)
     if native.serves(x):
         return native.gram(x, kernel, centering, bandwidth, out_dtype, threads)
-    if cuda.serves(x):
-        return cuda.gram(x, kernel, centering, bandwidth, out_dtype)
     return reference.gram(x, kernel, centering, bandwidth, out_dtype)
 
 
-@_op("packed_gram(Tensor x, str kernel, float bandwidth, ScalarType out_dtype, int threads) -> (Tensor, Tensor)")
+@_op(
+    "packed_gram(Tensor x, str kernel, float bandwidth, ScalarType out_dtype, int threads, "
+    "str precision) -> (Tensor, Tensor)"
+)
 def packed_gram(
-    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int, precision: str
 ) -> tuple[Tensor, Tensor]:
     """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    if cuda.serves(x):
+        return cuda.packed_gram(x, kernel, bandwidth, out_dtype, precision)
+    if precision == "exact" and x.dtype != (wide := accumulator_dtype(x.device)):
+        v, _ = packed_gram(x.to(wide), kernel, bandwidth, out_dtype, threads, precision)
+        return v, reference.is_constant(x)
     if native.serves(x):
         return native.packed_gram(x, kernel, bandwidth, out_dtype, threads)
-    if cuda.serves(x):
-        return cuda.packed_gram(x, kernel, bandwidth, out_dtype)
     return reference.packed_gram(x, kernel, bandwidth, out_dtype)
+
+
+@_op(
+    "packed_grams(Tensor[] xs, str kernel, float bandwidth, ScalarType out_dtype, int threads, "
+    "str precision) -> (Tensor, Tensor)"
+)
+def packed_grams(
+    xs: Sequence[Tensor],
+    kernel: str,
+    bandwidth: float,
+    out_dtype: torch.dtype,
+    threads: int,
+    precision: str,
+) -> tuple[Tensor, Tensor]:
+    """Return the packed U-centred Grams (L, n (n - 1) / 2) of sets of n samples, and which are constant (L,)."""
+    if cuda.serves(*xs) and len({x.dtype for x in xs}) == 1:
+        return cuda.packed_grams(xs, kernel, bandwidth, out_dtype, precision)
+    grams = [packed_gram(x, kernel, bandwidth, out_dtype, threads, precision) for x in xs]
+    return torch.stack([v for v, _ in grams]), torch.stack([constant for _, constant in grams])
 
 
 @_op("hsic_pairs(Tensor v, Tensor w, int threads) -> Tensor")
@@ -84,17 +119,35 @@ def add_moments(
 
 
 def _gram_shapes(
-    x: Tensor, kernel: str, centering: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+    x: Tensor,
+    kernel: str,
+    centering: str,
+    bandwidth: float,
+    out_dtype: torch.dtype,
+    threads: int,
+    precision: str,
 ) -> tuple[Tensor, Tensor]:
     n = x.shape[0]
     return x.new_empty((n, n), dtype=out_dtype), x.new_empty((), dtype=torch.bool)
 
 
 def _packed_gram_shapes(
-    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int
+    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int, precision: str
 ) -> tuple[Tensor, Tensor]:
     n = x.shape[0]
     return x.new_empty((n * (n - 1) // 2,), dtype=out_dtype), x.new_empty((), dtype=torch.bool)
+
+
+def _packed_grams_shapes(
+    xs: Sequence[Tensor],
+    kernel: str,
+    bandwidth: float,
+    out_dtype: torch.dtype,
+    threads: int,
+    precision: str,
+) -> tuple[Tensor, Tensor]:
+    n = xs[0].shape[0]
+    return xs[0].new_empty((len(xs), n * (n - 1) // 2), dtype=out_dtype), xs[0].new_empty(len(xs), dtype=torch.bool)
 
 
 def _hsic_pairs_shapes(v: Tensor, w: Tensor, threads: int) -> Tensor:
@@ -110,13 +163,14 @@ def _add_moments_shapes(
 _SHAPES: dict[str, Callable[..., Any]] = {
     "gram": _gram_shapes,
     "packed_gram": _packed_gram_shapes,
+    "packed_grams": _packed_grams_shapes,
     "hsic_pairs": _hsic_pairs_shapes,
     "add_moments": _add_moments_shapes,
 }
 for _name, _shapes in _SHAPES.items():
     torch.library.register_fake(f"pyscale::{_name}", _shapes)
 
-for _name in ("gram", "packed_gram", "hsic_pairs"):
+for _name in ("gram", "packed_gram", "packed_grams", "hsic_pairs"):
     torch.library.register_autograd(
         f"pyscale::{_name}",
         getattr(gradients, f"{_name}_backward"),

@@ -21,14 +21,14 @@ def activations(n=9, p=5, seed=0):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gradient_of_gram(kernel, centering, n):
     assert torch.autograd.gradcheck(
-        lambda x: library.gram(x, kernel, centering, 0.7, torch.float64, 0)[0], (activations(n),)
+        lambda x: library.gram(x, kernel, centering, 0.7, torch.float64, 0, "default")[0], (activations(n),)
     )
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gradient_of_packed_gram(kernel):
     assert torch.autograd.gradcheck(
-        lambda x: library.packed_gram(x, kernel, 0.7, torch.float64, 0)[0], (activations(8),)
+        lambda x: library.packed_gram(x, kernel, 0.7, torch.float64, 0, "default")[0], (activations(8),)
     )
 
 
@@ -40,9 +40,9 @@ def test_gradient_of_hsic_pairs():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_gradients_have_the_inputs_dtype(dtype):
     x = activations().detach().to(dtype).requires_grad_()
-    library.packed_gram(x, "linear", 1.0, torch.float32, 0)[0].square().sum().backward()
+    library.packed_gram(x, "linear", 1.0, torch.float32, 0, "default")[0].square().sum().backward()
     wide = x.detach().double().requires_grad_()
-    library.packed_gram(wide, "linear", 1.0, torch.float64, 0)[0].square().sum().backward()
+    library.packed_gram(wide, "linear", 1.0, torch.float64, 0, "default")[0].square().sum().backward()
     assert x.grad.dtype == dtype
     error = (x.grad.double() - wide.grad).norm() / wide.grad.norm()
     assert error <= 16 * torch.finfo(dtype).eps
@@ -51,12 +51,12 @@ def test_gradients_have_the_inputs_dtype(dtype):
 @pytest.mark.parametrize("centering", CENTERINGS)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_opcheck_gram(kernel, centering):
-    torch.library.opcheck(library.gram, (activations(), kernel, centering, 0.7, torch.float64, 0))
+    torch.library.opcheck(library.gram, (activations(), kernel, centering, 0.7, torch.float64, 0, "default"))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_opcheck_packed_gram(kernel):
-    torch.library.opcheck(library.packed_gram, (activations(), kernel, 0.7, torch.float32, 0))
+    torch.library.opcheck(library.packed_gram, (activations(), kernel, 0.7, torch.float32, 0, "default"))
 
 
 def test_opcheck_hsic_pairs():
@@ -73,7 +73,7 @@ def test_opcheck_add_moments(second):
 
 def test_compiled_whole():
     def loss(x):
-        values, _ = library.packed_gram(x, "rbf", 1.0, torch.float64, 0)
+        values, _ = library.packed_gram(x, "rbf", 1.0, torch.float64, 0, "default")
         return values.square().sum()
 
     x = activations()
