@@ -86,3 +86,20 @@ def cuda_grams(
 
     ``constant`` is the address of a bool for each; ``read`` an event to record once X has been read, or 0.
     """
+
+def cuda_hsic_workspace(L: int, M: int, N: int, device: int) -> int:
+    """How many float64 ``cuda_hsic_pairs`` needs as workspace; may be 0."""
+
+def cuda_hsic_pairs(H: Matrix, V: Matrix, W: Matrix, workspace: Matrix, device: int, stream: int) -> None:
+    """Queue H (L, M) = V W^T in float64 for V (L, N), W (M, N) of one type; workspace is (1, size)."""
+
+def cuda_moments_workspace(p: int, q: int, n: int, device: int) -> int:
+    """How many float64 ``cuda_self_moments`` and ``cuda_cross_moments`` need as workspace; may be 0."""
+
+def cuda_self_moments(S: Matrix, X: Matrix, shift: Matrix, workspace: Matrix, device: int, stream: int) -> None:
+    """Queue S (p, p) += (X - 1 shift)^T (X - 1 shift) in float64; the lower half of S is read."""
+
+def cuda_cross_moments(
+    S: Matrix, X: Matrix, shift_x: Matrix, Y: Matrix, shift_y: Matrix, workspace: Matrix, device: int, stream: int
+) -> None:
+    """Queue S (p, q) += (X - 1 shift_x)^T (Y - 1 shift_y) in float64; Y is of X's type."""
