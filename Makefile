@@ -67,22 +67,12 @@ wheel: env
 	$(BIN)/python -m build --wheel --outdir dist .
 
 # ---- A machine with a GPU and no package registry: its own Python, torch, pybind11, cmake, ninja and pytest ----
-gpu: gpu-build gpu-test gpu-sanitize gpu-bench
+# All stages, whichever fail; or one of them. What they do, and their time limits: .ci/gpu
+gpu:
+	PYTHON=$(PYTHON) bash .ci/gpu
 
-gpu-build:
-	$(PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu needs a CUDA device, and torch sees none")'
-	PYSCALE_CUDA=ON $(PYTHON) -m pip install --quiet --no-build-isolation --no-deps --editable .
-
-gpu-test: gpu-build
-	$(PYTHON) -m pytest -m cuda
-
-# The sanitizer slows a kernel a hundredfold, so it sees only the tests that name themselves small.
-gpu-sanitize: gpu-build
-	compute-sanitizer --tool memcheck --error-exitcode 1 $(PYTHON) -m pytest -q -m cuda -k small
-	compute-sanitizer --tool racecheck --error-exitcode 1 $(PYTHON) -m pytest -q -m cuda -k small
-
-gpu-bench: gpu-build
-	$(PYTHON) -m benchmarks.gpu --device cuda
+gpu-build gpu-test gpu-sanitize gpu-bench: gpu-%:
+	PYTHON=$(PYTHON) bash .ci/gpu $*
 
 clean:
 	rm -rf build dist *.egg-info pyscale/_native*.so $(VENV)/.built

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -18,21 +19,34 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def provenance(device: str = "cpu") -> dict[str, str]:
-    """Return what a reader needs to judge a row: the commit (marked if the tree had changes), machine and versions."""
-    commit = _git("rev-parse", "--short=10", "HEAD") or "unknown"
+    """Return what a reader needs to judge a row: the commit (marked if the tree had changes), machine and versions.
+
+    A copy of the tree without its history takes the commit from ``PYSCALE_COMMIT`` in the environment.
+    """
+    commit = _git("rev-parse", "--short=10", "HEAD") or os.environ.get("PYSCALE_COMMIT", "unknown")
     # rows of earlier runs don't make the measured code a different one
     if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"):
         commit += "+changes"
-    build = ops.build_info()
     return {
         "commit": commit,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name() if device == "cuda" else _cpu_model(),
-        "threads": str(torch.get_num_threads()),
-        "isa": build.isa,
+        **(_gpu() if device == "cuda" else _cpu()),
         "pyscale": pyscale.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
+    }
+
+
+def _cpu() -> dict[str, str]:
+    return {"device": _cpu_model(), "threads": str(torch.get_num_threads()), "isa": ops.build_info().isa}
+
+
+def _gpu() -> dict[str, str]:
+    return {
+        "device": torch.cuda.get_device_name(),
+        "driver": _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0") or "unknown",
+        "cuda": str(torch.version.cuda),
+        "architectures": ops.build_info().cuda_architectures,
     }
 
 
@@ -56,7 +70,15 @@ def append_rows(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], cwd=RESULTS.parent.parent, capture_output=True, text=True, check=False)
+    return _output("git", *arguments)
+
+
+def _output(*command: str) -> str:
+    """Return what a command prints; nothing where it is missing or fails."""
+    try:
+        result = subprocess.run(command, cwd=RESULTS.parent.parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
