@@ -1,0 +1,91 @@
+// A ring of stages in shared memory between the warps that fill them and those that multiply.
+//
+// Every stage has two mbarriers, `full` and `empty`, completed in turn. The ring is walked with a
+// Turn, which knows the stage and the parity of the present lap; fillers and readers each keep
+// their own and never count anything else.
+#pragma once
+
+#include "cuda/ptx.h"
+
+namespace pyscale::cuda {
+
+constexpr int kWarp = 32;
+constexpr int kWarpgroup = 128;
+constexpr int kSharedMost = 227 << 10;  // bytes of shared memory of a Hopper thread block
+constexpr int kBarrierBytes = 512;      // of these for barriers
+constexpr int kStageLeast = 8 << 10;    // bytes
+static_assert(2 * sizeof(uint64_t) * ((kSharedMost - kBarrierBytes) / kStageLeast) <=
+              kBarrierBytes);
+
+#ifdef PYSCALE_HOPPER
+
+struct Turn {
+  int stage = 0;
+  uint32_t parity = 0;
+};
+
+class Ring {
+ public:
+  // As many stages of that size as shared memory holds. Called by all threads of the block, of
+  // which the first initialises. A phase of `full` takes `fills` arrivals, one of `empty` `reads`.
+  __device__ Ring(int stage_bytes, uint32_t fills, uint32_t reads)
+      : memory_(shared_memory()),
+        full_(reinterpret_cast<uint64_t*>(memory_ + kSharedMost - kBarrierBytes)),
+        bytes_(stage_bytes),
+        stages_((kSharedMost - kBarrierBytes) / stage_bytes),
+        empty_(full_ + stages_) {
+    if (threadIdx.x == 0) {
+      for (int s = 0; s < stages_; ++s) {
+        barrier_init(full_ + s, fills);
+        barrier_init(empty_ + s, reads);
+      }
+      fence_barrier_init();
+      fence_async();
+    }
+    __syncthreads();
+  }
+
+  // The stage, once its readers of the lap before are done with it. The barriers are new in the
+  // first lap: their phase of the other parity counts as complete.
+  __device__ unsigned char* wait_empty(const Turn& turn) const {
+    barrier_wait(empty_ + turn.stage, turn.parity ^ 1);
+    return memory_ + turn.stage * bytes_;
+  }
+
+  // The stage's address in shared memory, once it is filled.
+  __device__ uint32_t wait_full(const Turn& turn) const {
+    barrier_wait(full_ + turn.stage, turn.parity);
+    return shared_address(memory_) + static_cast<uint32_t>(turn.stage * bytes_);
+  }
+
+  // What the copy engine is to tell of its bytes.
+  __device__ uint64_t* full(const Turn& turn) const { return full_ + turn.stage; }
+
+  // One arrival for all that this warp wrote to the stage.
+  __device__ void fill(const Turn& turn) const {
+    fence_async();
+    __syncwarp();
+    if (threadIdx.x % kWarp == 0) barrier_arrive(full_ + turn.stage);
+  }
+
+  // One arrival for all that this warp read of the stage.
+  __device__ void release(int stage) const {
+    if (threadIdx.x % kWarp == 0) barrier_arrive(empty_ + stage);
+  }
+
+  __device__ void advance(Turn& turn) const {
+    if (++turn.stage < stages_) return;
+    turn.stage = 0;
+    turn.parity ^= 1;
+  }
+
+ private:
+  unsigned char* memory_;
+  uint64_t* full_;
+  int bytes_, stages_;
+  uint64_t* empty_;
+};
+
+#endif  // PYSCALE_HOPPER
+
+}  // namespace pyscale::cuda
