@@ -23,6 +23,7 @@ PYBIND11_MODULE(_emulated, module) {
     module.attr(name) = native.attr(name);
   pyscale::bindings::register_cuda(module);
   pyscale::bindings::register_kernels(module);
+  pyscale::bindings::register_stages(module);
   const pyscale::emulator::Options standard;
   module.def("configure", &configure, py::kw_only(), py::arg("capability") = standard.capability,
              py::arg("multiprocessors") = standard.multiprocessors, py::arg("seed") = standard.seed,
