@@ -103,7 +103,7 @@ class Staging {
   const T* X_;  // (n, p)
   int64_t pitch_, row_, n_;
   bool aligned_;
-  Eight<T> eights_[Of::each];
+  Eight<T> eights_[Of::each] = {};
 };
 
 // The accumulators of a warp and where they belong.
