@@ -18,6 +18,7 @@ from pyscale.comparison.layers import Selection
 from pyscale.comparison.minibatch import MinibatchStrategy
 from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Scores
+from pyscale.comparison.side_streams import SideStreams
 from pyscale.comparison.state import home
 from pyscale.comparison.wrappers import unwrap
 
@@ -36,8 +37,8 @@ class Strategy(Protocol):
     def take_y(self, row: str, activation: Tensor) -> None:
         """Take an activation of model_y, inside its hook."""
 
-    def finish(self, rows: list[str], columns: list[str], samples: int) -> None:
-        """Add the batch, all of whose activations have been taken."""
+    def finish(self, rows: list[str], columns: list[str], samples: int) -> bool | None:
+        """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
 
     def scores(self) -> Scores:
         """Return the similarities of everything taken."""
@@ -88,7 +89,8 @@ class Run:
         self.batches = self.skipped = self.samples = 0
         self._one_pass = one_loader and x.inner is y.inner
         self._same = self._one_pass and _same_layers(x.tap.selection, y.tap.selection)
-        self._strategy = _strategy(options, same=self._same, one_pass=self._one_pass)
+        self._streams = SideStreams()
+        self._strategy = self._chosen_strategy()
 
     @property
     def rows(self) -> list[str]:
@@ -109,6 +111,7 @@ class Run:
         name = f"{type(self.x.inner).__name__} / {type(self.y.inner).__name__}: {self.options.metric}"
         total = count_batches(loader, self.options.max_batches)
         with ExitStack() as stack:
+            stack.enter_context(self._streams)
             stack.enter_context(self.x.tap)
             if not self._same:
                 stack.enter_context(self.y.tap)
@@ -134,7 +137,9 @@ class Run:
         if samples < self._strategy.least_samples:
             self._skip(pair.number, samples)
             return
-        self._strategy.finish(self.rows, self.columns, samples)
+        if self._strategy.finish(self.rows, self.columns, samples):
+            self._forward(pair, samples)
+            self._strategy.finish(self.rows, self.columns, samples)
         self.batches += 1
         self.samples += samples
 
@@ -149,6 +154,12 @@ class Run:
             with self.y.tap.recording(strategy.take_y, pair.number, self.x.tap.samples):
                 self.y.call(pair.y, self.device)
 
+    def _chosen_strategy(self) -> Strategy:
+        if self.options.mode == "minibatch":
+            deferred = judged_late(self.device)
+            return MinibatchStrategy(self.options, same=self._same, deferred=deferred, streams=self._streams)
+        return ExactStrategy(self.options, same=self._same, one_pass=self._one_pass)
+
     def _skip(self, number: int, samples: int) -> None:
         if self.skipped == 0:
             warnings.warn(
@@ -160,10 +171,9 @@ class Run:
         self.skipped += 1
 
 
-def _strategy(options: Options, *, same: bool, one_pass: bool) -> Strategy:
-    if options.mode == "minibatch":
-        return MinibatchStrategy(options, same=same)
-    return ExactStrategy(options, same=same, one_pass=one_pass)
+def judged_late(device: torch.device) -> bool:
+    """Return whether what is computed there is better looked at once a batch: a look waits for all that was queued."""
+    return device.type == "cuda"
 
 
 def _shared_device(model_x: nn.Module, model_y: nn.Module) -> torch.device:

@@ -8,46 +8,62 @@ from torch import Tensor
 from pyscale.comparison.features import flatten_for_gram, pool
 from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Scores
+from pyscale.comparison.side_streams import SideStreams
 from pyscale.metrics import MinibatchCKA, PermutationNull
-from pyscale.metrics.packing import pack
-from pyscale.ops import PackedGram
+from pyscale.metrics.packing import Attempt, Attempts, attempt, attempt_exactly, pack
+
+SIDES = ("model_x", "model_y")
 
 
 class MinibatchStrategy:
-    """Sums the HSIC of all pairs of layers over minibatches; holds b (b - 1) / 2 numbers a layer between hooks."""
+    """Sums the HSIC of all pairs of layers over minibatches; holds b (b - 1) / 2 numbers a layer between hooks.
+
+    Whether the default products did for a layer is decided inside its hook, or, to keep a GPU from being waited for at
+    every layer, once for all layers of a batch. Then a batch in which they did not do is seen a second time, with every
+    layer decided on inside its hook, and the layers that failed are formed from float64 products from there on.
+
+    Args:
+        options: What is computed.
+        same: Whether the rows are the columns, so that only activations of model_x are taken.
+        deferred: Whether to decide once a batch.
+        streams: Where Grams are formed on a GPU.
+    """
 
     least_samples = 4
 
-    def __init__(self, options: Options, *, same: bool) -> None:
+    def __init__(self, options: Options, *, same: bool, deferred: bool, streams: SideStreams) -> None:
         self._options = options
-        self._same = same
-        self._x, self._y = _Grams("model_x", options), _Grams("model_y", options)
+        self._same, self._deferred, self._streams = same, deferred, streams
+        self._again = False  # the batch in progress is seen for the second time
+        self._x, self._y = (_Grams(side, options, streams) for side in SIDES)
         self._metric: MinibatchCKA | None = None
         permutations = options.permutations
         self._null = PermutationNull(permutations, options.seed) if permutations else None
 
     def begin(self, batch: int) -> None:
         """Forget the previous batch's Grams."""
+        self._again = False
         self._x.begin(batch)
         self._y.begin(batch)
 
     def take_x(self, row: str, activation: Tensor) -> None:
         """Take an activation of model_x."""
-        self._x.take(row, activation)
+        self._x.take(row, activation, deferred=self._deferred and not self._again)
 
     def take_y(self, row: str, activation: Tensor) -> None:
         """Take an activation of model_y."""
-        self._y.take(row, activation)
+        self._y.take(row, activation, deferred=self._deferred and not self._again)
 
-    def finish(self, rows: list[str], columns: list[str], samples: int) -> None:
-        """Add the batch, all of whose activations have been taken."""
-        if self._metric is None:
-            self._metric = MinibatchCKA(rows, columns, kernel=self._options.kernel, bandwidth=self._options.bandwidth)
-        v, constant_v = self._x.stacked(rows)
-        w, constant_w = (v, constant_v) if self._same else self._y.stacked(columns)
-        self._metric.update_packed(v, w, samples, constant_v, constant_w)
-        if self._null is not None:
-            self._null.update_packed(v, w, samples, constant_v, constant_w)
+    def finish(self, rows: list[str], columns: list[str], samples: int) -> bool:
+        """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
+        with self._streams.summing():
+            x = self._x.stacked(rows)
+            y = x if self._same else self._y.stacked(columns, x.values.device)
+            if self._deferred and not self._again and not self._all_trusted(x, y, rows, columns):
+                self._again = True
+                return True
+            self._add(x, y, rows, columns, samples)
+        return False
 
     def scores(self) -> Scores:
         """Return the similarities of everything taken."""
@@ -57,36 +73,62 @@ class MinibatchStrategy:
         pvalues = None if self._null is None else self._null.pvalues(result.values, *self._metric.self_sums())
         return Scores(result.values, result.stderr, result.chance, result.zscores, pvalues)
 
+    def _all_trusted(self, x: Attempts, y: Attempts, rows: list[str], columns: list[str]) -> bool:
+        """Return whether all Grams of a batch will do, waiting for them, and remember those that won't."""
+        trusted = torch.cat([x.trusted(), y.trusted()] if y is not x else [x.trusted()]).tolist()
+        for side, names, verdicts in ((self._x, rows, trusted[: len(rows)]), (self._y, columns, trusted[len(rows) :])):
+            side.exact.update(name for name, fine in zip(names, verdicts, strict=False) if not fine)
+        return all(trusted)
+
+    def _add(self, x: Attempts, y: Attempts, rows: list[str], columns: list[str], samples: int) -> None:
+        if self._metric is None:
+            options = self._options
+            self._metric = MinibatchCKA(rows, columns, kernel=options.kernel, bandwidth=options.bandwidth, sets=SIDES)
+        self._metric.update_packed(x.values, y.values, samples, x.constant, y.constant, check=False)
+        if self._null is not None:
+            self._null.update_packed(x.values, y.values, samples, x.constant, y.constant)
+
 
 class _Grams:
-    """The packed Gram matrices of one model's layers for one batch."""
+    """The packed Gram matrices of one model's layers for one batch.
 
-    def __init__(self, label: str, options: Options) -> None:
+    Attributes:
+        exact: Layers for which the default products did not do in an earlier batch.
+    """
+
+    def __init__(self, label: str, options: Options, streams: SideStreams) -> None:
+        self.exact: set[str] = set()
         self._label = label
         self._options = options
+        self._streams = streams
         self._batch = 0
-        self._packed: dict[str, PackedGram] = {}
+        self._packed: dict[str, Attempt] = {}
 
     def begin(self, batch: int) -> None:
         self._batch = batch
         self._packed.clear()
 
-    def take(self, row: str, activation: Tensor) -> None:
+    def take(self, row: str, activation: Tensor, *, deferred: bool) -> None:
         if len(activation) < MinibatchStrategy.least_samples:
             return  # a batch whose size only its activations could tell; the driver skips it
-        x = flatten_for_gram(activation) if self._options.features == "flatten" else pool(activation)
-        subject = f"activations of layer {row!r} of {self._label} in batch {self._batch}"
-        self._packed[row] = pack(x, subject, kernel=self._options.kernel, bandwidth=self._options.bandwidth)
+        with self._streams.reading(activation.device) as read:
+            x = flatten_for_gram(activation) if self._options.features == "flatten" else pool(activation)
+            self._packed[row] = self._attempt(row, x, read) if deferred else self._settled(row, x, activation)
 
-    def stacked(self, rows: list[str]) -> tuple[Tensor, Tensor]:
-        """Return the packed Grams (rows, n (n - 1) / 2) in the order of ``rows``, and which layers are constant.
-
-        The Gram matrix of a constant layer is zero; what was computed is noise.
-        """
-        packed = [self._packed[row] for row in rows]
-        wide = any(gram.values.dtype == torch.float64 for gram in packed)
-        values = torch.stack([gram.values.double() if wide else gram.values for gram in packed])
-        constant = torch.stack([gram.constant for gram in packed])
+    def stacked(self, rows: list[str], device: torch.device | None = None) -> Attempts:
+        """Return the packed Grams in the order of ``rows``, on ``device`` or where the first of them is."""
+        grams = Attempts.stacked([self._packed[row] for row in rows], device)
         self._packed.clear()
-        values[constant] = 0
-        return values, constant
+        return grams
+
+    def _attempt(self, row: str, x: Tensor, read: torch.cuda.Event | None) -> Attempt:
+        options = self._options
+        if row in self.exact:
+            return attempt_exactly(x, kernel=options.kernel, bandwidth=options.bandwidth)
+        return attempt(x, kernel=options.kernel, bandwidth=options.bandwidth, read=read)
+
+    def _settled(self, row: str, x: Tensor, activation: Tensor) -> Attempt:
+        subject = f"activations of layer {row!r} of {self._label} in batch {self._batch}"
+        options = self._options
+        gram = pack(x, subject, kernel=options.kernel, bandwidth=options.bandwidth, source=activation)
+        return Attempt.settled(gram)

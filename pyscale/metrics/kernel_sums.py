@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,23 +12,100 @@ from pyscale.metrics.moments import centred_slices, gram_product, is_noise
 from pyscale.metrics.validity import check_finite
 from pyscale.ops import library, reference
 from pyscale.ops.dtypes import accumulator_dtype, result_dtype
+from pyscale.ops.gram import Precision
 
 Estimator = Literal["unbiased", "biased"]
 
 LEAST_SAMPLES = {"unbiased": 4, "biased": 2}
 
 _NOISE = 64  # a U-centred Gram whose entries are below this many eps of the distances squared is rounding alone
+_SPLIT_EPS = 2.0**-19  # of float32 products on a GPU, which drop up to 2**-16: the 64 above make it 2**-13
 _FEATURES = 128  # enough to tell the size of a distance
 
 
-class CentredGram(NamedTuple):
-    """A set's centred Gram matrix as a vector whose inner products, times ``scale``, are those of the matrices."""
+class CentredGrams(NamedTuple):
+    """Sets' centred Gram matrices as vectors whose inner products, times ``scale``, are those of the matrices."""
 
-    vector: Tensor  # (n (n - 1) / 2,) packed U(K), or (n²,) of H K H; float64
+    vectors: Tensor  # (L, n (n - 1) / 2) packed U(K), or (L, n²) of H K H; float64
     scale: float
-    square: Tensor  # 0-d: the product with itself
-    constant: Tensor  # 0-d bool: every feature constant to rounding
-    degenerate: Tensor  # 0-d bool: not constant, and yet U(K) is 0, as where all samples are equally far apart
+    squares: Tensor  # (L,): the products with themselves
+    constant: Tensor  # (L,) bool: every feature constant to rounding
+    degenerate: Tensor  # (L,) bool: not constant, and yet U(K) is 0, as where all samples are equally far apart
+
+    @classmethod
+    def of(
+        cls, xs: Sequence[Tensor], subjects: Sequence[str], kernel: str, estimator: str, bandwidth: float
+    ) -> CentredGrams:
+        """Return the centred Grams of sets of n samples each, (n, p_i), all formed before one look is taken at them.
+
+        What the default products can't hold, or leave nothing but rounding, is formed again in float64.
+
+        Raises:
+            ValueError: A set holds NaN or infinity (not looked for while compiling), has no RBF width, or leaves the
+                range of float64 when squared twice.
+        """
+        grams = cls._computed(xs, kernel, estimator, bandwidth, "default")
+        if torch.compiler.is_compiling():
+            return grams
+        sound = torch.isfinite(grams.squares) & (grams.squares > 0) & ~(grams.constant | grams.degenerate)
+        for i, fine in enumerate(sound.tolist()):
+            if not fine:
+                grams = grams._mended(i, xs[i], subjects[i], kernel, estimator, bandwidth)
+        return grams
+
+    @classmethod
+    def _computed(
+        cls, xs: Sequence[Tensor], kernel: str, estimator: str, bandwidth: float, precision: Precision
+    ) -> CentredGrams:
+        wide, width = accumulator_dtype(xs[0].device), float(bandwidth)
+        if estimator == "biased":
+            Ks, constants = zip(
+                *(library.gram(x, kernel, "double", width, wide, 0, precision) for x in xs), strict=True
+            )
+            v, constant = torch.stack([K.reshape(-1) for K in Ks]), torch.stack(constants)
+            return cls(v, 1.0, _dots(v), constant, torch.zeros_like(constant))
+        v, constant = library.packed_grams(list(xs), kernel, width, wide, 0, precision)
+        floor = torch.stack([noise_floor(x, kernel, precision) for x in xs])
+        return cls(v, 2.0, 2 * _dots(v), constant, (peaks(v) <= floor) & ~constant)
+
+    def _mended(self, i: int, x: Tensor, subject: str, kernel: str, estimator: str, bandwidth: float) -> CentredGrams:
+        """Return the Grams with the i-th, that of ``x``, formed in float64 where it was not."""
+        check_finite(x, f"values of {subject}")
+        if bool(self.constant[i]):
+            return self
+        grams = self
+        if result_dtype(x.dtype) != torch.float64:
+            grams = self._with(i, self._computed([x], kernel, estimator, bandwidth, "exact"))
+        if kernel == "rbf" and not bool(torch.isfinite(grams.squares[i])):
+            raise ValueError(
+                f"more than half of the pairs of samples of {subject} are equal: their median distance is 0, "
+                f"which leaves kernel='rbf' no width"
+            )
+        if not bool(grams.degenerate[i]):
+            check_range(grams.squares[i], subject)
+        return grams
+
+    def _with(self, i: int, one: CentredGrams) -> CentredGrams:
+        def put(all_: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([all_[:i], new, all_[i + 1 :]])
+
+        return CentredGrams(
+            put(self.vectors, one.vectors),
+            self.scale,
+            put(self.squares, one.squares),
+            put(self.constant, one.constant),
+            put(self.degenerate, one.degenerate),
+        )
+
+
+class CentredGram(NamedTuple):
+    """One set's centred Gram matrix, as :class:`CentredGrams` has those of several."""
+
+    vector: Tensor  # (n (n - 1) / 2,) or (n²,)
+    scale: float
+    square: Tensor  # 0-d
+    constant: Tensor  # 0-d bool
+    degenerate: Tensor  # 0-d bool
 
     @property
     def undefined(self) -> Tensor:
@@ -36,57 +114,41 @@ class CentredGram(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, subject: str, kernel: str, estimator: str, bandwidth: float) -> CentredGram:
-        """Return the centred Gram of ``x`` (n, p).
-
-        What float32 products can't hold, or leaves them nothing but rounding, is formed again in float64.
-
-        Raises:
-            ValueError: ``x`` holds NaN or infinity (not looked for while compiling), has no RBF width, or leaves the
-                range of float64 when squared twice.
-        """
-        gram = cls._computed(x, kernel, estimator, bandwidth)
-        if torch.compiler.is_compiling() or gram._sound():
-            return gram
-        check_finite(x, f"values of {subject}")
-        if result_dtype(x.dtype) != torch.float64 and not bool(gram.constant):
-            gram = cls._computed(x.double(), kernel, estimator, bandwidth)
-        if kernel == "rbf" and not bool(gram.constant) and not bool(torch.isfinite(gram.square)):
-            raise ValueError(
-                f"more than half of the pairs of samples of {subject} are equal: their median distance is 0, "
-                f"which leaves kernel='rbf' no width"
-            )
-        if not bool(gram.undefined):
-            check_range(gram.square, subject)
-        return gram
-
-    @classmethod
-    def _computed(cls, x: Tensor, kernel: str, estimator: str, bandwidth: float) -> CentredGram:
-        wide = accumulator_dtype(x.device)
-        if estimator == "biased":
-            K, constant = library.gram(x, kernel, "double", float(bandwidth), wide, 0, "default")
-            v = K.reshape(-1)
-            return cls(v, 1.0, v.dot(v), constant, torch.zeros_like(constant))
-        v, constant = library.packed_gram(x, kernel, float(bandwidth), wide, 0, "default")
-        square = 2 * v.dot(v)
-        return cls(v, 2.0, square, constant, vanishes(v, x, kernel) & ~constant)
-
-    def _sound(self) -> bool:
-        return bool(torch.isfinite(self.square) & (self.square > 0) & ~self.undefined)
+        """Return the centred Gram of ``x`` (n, p); errors as for several."""
+        grams = CentredGrams.of([x], [subject], kernel, estimator, bandwidth)
+        return cls(grams.vectors[0], grams.scale, grams.squares[0], grams.constant[0], grams.degenerate[0])
 
 
-def vanishes(v: Tensor, x: Tensor, kernel: str) -> Tensor:
-    """Return whether the packed U(K) of ``x`` (n, p) is 0 to rounding, 0-d bool, so that what was computed is noise.
+def noise_floor(x: Tensor, kernel: str, precision: Precision) -> Tensor:
+    """Return how large the entries of the packed U(K) of ``x`` (n, p) may be and yet be rounding alone, 0-d.
 
-    So it is where all samples are equally far apart, or all but one are equal. Its largest entry is held against the
-    largest squared distance from the first sample, over enough of the features to know its size.
+    They are where all samples are equally far apart, or all but one are equal: U(K) is 0, and what was computed is
+    noise. It is held against the largest squared distance from the first sample, over enough of the features to know
+    its size. Nothing is waited for.
     """
-    peak = v.detach().abs().max()
+    wide = accumulator_dtype(x.device)
+    noise = _NOISE * _product_eps(x, precision)
     if kernel == "rbf":
-        distance2 = torch.ones_like(peak)
-    else:
-        some = x.detach()[:, :: max(1, x.shape[1] // _FEATURES)].to(v.dtype)
-        distance2 = (some - some[:1]).square().sum(dim=1).max() * (x.shape[1] / max(some.shape[1], 1))
-    return peak <= _NOISE * torch.finfo(result_dtype(x.dtype)).eps * distance2
+        return x.new_full((), noise, dtype=wide)
+    some = x.detach()[:, :: max(1, x.shape[1] // _FEATURES)].to(wide)
+    distance2 = (some - some[:1]).square().sum(dim=1).max()
+    return distance2 * (noise * x.shape[1] / max(some.shape[1], 1))
+
+
+def _product_eps(x: Tensor, precision: Precision) -> float:
+    narrow = accumulator_dtype(x.device) if precision == "exact" else result_dtype(x.dtype)
+    return _SPLIT_EPS if x.is_cuda and narrow == torch.float32 else torch.finfo(narrow).eps
+
+
+def peaks(v: Tensor) -> Tensor:
+    """Return the largest magnitude of every row (L, N) -> (L,)."""
+    v = v.detach()
+    return torch.maximum(v.amax(dim=1), -v.amin(dim=1))
+
+
+def _dots(v: Tensor) -> Tensor:
+    """Return the squared norm of every row (L, N) -> (L,)."""
+    return torch.stack([row.dot(row) for row in v])
 
 
 def check_range(square: Tensor, subject: str) -> None:
@@ -102,6 +164,7 @@ class FeatureSums(NamedTuple):
     mean: Tensor  # (p,)
     trace: Tensor  # 0-d: Σ |x|² about the mean
     square: Tensor  # 0-d: the inner product of the centred Gram with itself
+    biased: Tensor  # 0-d: that of H K H, whatever the estimator
     constant: Tensor  # 0-d bool
     degenerate: Tensor  # 0-d bool: not constant, and yet U(K) is 0, as where all samples but one are equal
 
@@ -112,11 +175,12 @@ class FeatureSums(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, subject: str, estimator: str) -> FeatureSums:
-        """Return the sums of ``x`` (n, p).
+        """Return the sums of ``x`` (n, p); errors as for several."""
+        return feature_sums([x], [subject], estimator)[0]
 
-        Raises:
-            ValueError: ``x`` holds NaN or infinity, or leaves the range of float64 (not looked for while compiling).
-        """
+    @classmethod
+    def computed(cls, x: Tensor, estimator: str) -> FeatureSums:
+        """Return the sums of ``x`` (n, p), at which nobody has looked yet."""
         mean = x.mean(dim=0, dtype=accumulator_dtype(x.device))
         S, w = mean.new_zeros((len(mean), len(mean))), mean.new_zeros(())
         for a, _ in centred_slices(x, mean):
@@ -125,12 +189,25 @@ class FeatureSums(NamedTuple):
         trace, biased = S.trace(), S.square().sum()
         square = gram_product(biased, w, trace, trace, x.shape[0], estimator)
         constant = reference.is_constant(x)
-        degenerate = is_noise(square, biased) & ~constant
-        if not torch.compiler.is_compiling() and not bool(torch.isfinite(square) & (biased > 0)):
+        return cls(mean, trace, square, biased, constant, is_noise(square, biased) & ~constant)
+
+
+def feature_sums(xs: Sequence[Tensor], subjects: Sequence[str], estimator: str) -> list[FeatureSums]:
+    """Return the sums of several sets, all formed before one look is taken at them.
+
+    Raises:
+        ValueError: A set holds NaN or infinity, or leaves the range of float64 (not looked for while compiling).
+    """
+    parts = [FeatureSums.computed(x, estimator) for x in xs]
+    if torch.compiler.is_compiling():
+        return parts
+    sound = torch.stack([torch.isfinite(part.square) & (part.biased > 0) for part in parts])
+    for x, subject, part, fine in zip(xs, subjects, parts, sound.tolist(), strict=True):
+        if not fine:
             check_finite(x, f"values of {subject}")
-            if not bool(constant):
-                check_range(biased, subject)
-        return cls(mean, trace, square, constant, degenerate)
+            if not bool(part.constant):
+                check_range(part.biased, subject)
+    return parts
 
 
 def feature_product(x: Tensor, y: Tensor, a: FeatureSums, b: FeatureSums, estimator: str) -> Tensor:

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from pyscale.metrics.inputs import in_kind
-from pyscale.metrics.kernel_sums import LEAST_SAMPLES, CentredGram, Estimator, FeatureSums, feature_product
+from pyscale.metrics.kernel_sums import (
+    LEAST_SAMPLES,
+    CentredGrams,
+    Estimator,
+    feature_product,
+    feature_sums,
+)
 from pyscale.metrics.layers import as_layers, same_everywhere
 from pyscale.metrics.validity import warn_constant, warn_degenerate
 from pyscale.ops import hsic_pairs
@@ -63,36 +69,40 @@ def cka_matrix(
     n, least = same_everywhere(rows, columns), LEAST_SAMPLES[estimator]
     if n < least:
         raise ValueError(f"xs has {n} samples; the {estimator} estimator needs at least {least}")
+    sides = _Sides(rows, columns)
     if kernel == "linear" and n > 2 * max(t.shape[1] for t in tensors):
-        values = _by_features(rows, columns, estimator)
+        values = _by_features(sides, estimator)
     else:
-        values = _by_grams(rows, columns, kernel, estimator, bandwidth)
+        values = _by_grams(sides, kernel, estimator, bandwidth)
     first = next(iter(xs.values())) if isinstance(xs, Mapping) else xs[0]
     return in_kind(first, values, *tensors)
 
 
-def _by_grams(
-    rows: dict[str, Tensor], columns: dict[str, Tensor], kernel: str, estimator: str, bandwidth: float
-) -> Tensor:
-    def grams(layers: dict[str, Tensor]) -> list[CentredGram]:
-        return [CentredGram.of(x, f"layer {name!r}", kernel, estimator, bandwidth) for name, x in layers.items()]
+class _Sides:
+    """The layers of both lists in one line, so that a GPU is given all of them at once; a list with itself once."""
 
-    left = grams(rows)
-    right = left if columns is rows else grams(columns)
-    v = torch.stack([gram.vector for gram in left])
-    w = v if columns is rows else torch.stack([gram.vector for gram in right])
-    return _normalised(left[0].scale * hsic_pairs(v, w), rows, columns, left, right)
+    def __init__(self, rows: dict[str, Tensor], columns: dict[str, Tensor]) -> None:
+        self.same = columns is rows
+        layers = [*rows.items(), *(() if self.same else columns.items())]
+        self.names = [f"layer {name!r}" for name, _ in layers]
+        self.xs = [x for _, x in layers]
+        self.row = slice(0, len(rows))
+        self.column = self.row if self.same else slice(len(rows), None)
 
 
-def _by_features(rows: dict[str, Tensor], columns: dict[str, Tensor], estimator: str) -> Tensor:
-    def sums(layers: dict[str, Tensor]) -> list[FeatureSums]:
-        return [FeatureSums.of(x, f"layer {name!r}", estimator) for name, x in layers.items()]
+def _by_grams(sides: _Sides, kernel: str, estimator: str, bandwidth: float) -> Tensor:
+    grams = CentredGrams.of(sides.xs, sides.names, kernel, estimator, bandwidth)
+    v = grams.vectors[sides.row]
+    w = v if sides.same else grams.vectors[sides.column]
+    return _normalised(sides, grams.scale * hsic_pairs(v, w), grams.squares, grams.constant, grams.degenerate)
 
-    left = sums(rows)
-    right = left if columns is rows else sums(columns)
-    xs, ys = list(rows.values()), list(columns.values())
+
+def _by_features(sides: _Sides, estimator: str) -> Tensor:
+    sums = feature_sums(sides.xs, sides.names, estimator)
+    xs, ys = sides.xs[sides.row], sides.xs[sides.column]
+    left, right = sums[sides.row], sums[sides.column]
     products: dict[tuple[int, int], Tensor] = {}
-    if columns is rows:
+    if sides.same:
         for i, j in combinations(range(len(xs)), 2):
             products[i, j] = products[j, i] = feature_product(xs[i], xs[j], left[i], left[j], estimator)
         products |= {(i, i): part.square for i, part in enumerate(left)}
@@ -100,30 +110,32 @@ def _by_features(rows: dict[str, Tensor], columns: dict[str, Tensor], estimator:
         for i, j in product(range(len(xs)), range(len(ys))):
             products[i, j] = feature_product(xs[i], ys[j], left[i], right[j], estimator)
     pairs = torch.stack([products[i, j] for i in range(len(xs)) for j in range(len(ys))])
-    return _normalised(pairs.reshape(len(xs), len(ys)), rows, columns, left, right)
+    squares, constant, degenerate = (
+        torch.stack(parts) for parts in zip(*((s.square, s.constant, s.degenerate) for s in sums), strict=True)
+    )
+    return _normalised(sides, pairs.reshape(len(xs), len(ys)), squares, constant, degenerate)
 
 
-def _normalised(
-    products: Tensor,
-    rows: dict[str, Tensor],
-    columns: dict[str, Tensor],
-    left: Sequence[CentredGram | FeatureSums],
-    right: Sequence[CentredGram | FeatureSums],
-) -> Tensor:
-    """Return the CKAs (L, M) from inner products of Grams, and warn of layers that have none."""
-    same = columns is rows
-    undefined_x = torch.stack([part.undefined for part in left])
-    undefined_y = undefined_x if same else torch.stack([part.undefined for part in right])
+def _normalised(sides: _Sides, products: Tensor, squares: Tensor, constant: Tensor, degenerate: Tensor) -> Tensor:
+    """Return the CKAs (L, M) from inner products of Grams, and warn of layers that have none.
+
+    Args:
+        sides: The layers.
+        products: (L, M).
+        squares: Products of all layers with themselves, in the order of ``sides``.
+        constant: Which layers are constant, and so have no CKA.
+        degenerate: Which have none though they vary.
+    """
     if not torch.compiler.is_compiling():
-        _warn([*zip(rows, left, strict=True), *([] if same else zip(columns, right, strict=True))])
-    norm_x = torch.stack([part.square for part in left]).sqrt()
-    norm_y = norm_x if same else torch.stack([part.square for part in right]).sqrt()
-    values = products / (norm_x[:, None] * norm_y[None, :])
-    if same:
-        values = torch.where(torch.eye(len(left), dtype=torch.bool, device=values.device), 1.0, values)
-    return torch.where(undefined_x[:, None] | undefined_y[None, :], torch.nan, values)
+        _warn(sides.names, torch.stack([constant, degenerate]).tolist())
+    norms, undefined = squares.sqrt(), constant | degenerate
+    values = products / (norms[sides.row][:, None] * norms[sides.column][None, :])
+    if sides.same:
+        values = torch.where(torch.eye(len(norms), dtype=torch.bool, device=values.device), 1.0, values)
+    return torch.where(undefined[sides.row][:, None] | undefined[sides.column][None, :], torch.nan, values)
 
 
-def _warn(layers: list[tuple[str, CentredGram | FeatureSums]]) -> None:
-    warn_constant([f"layer {name!r}" for name, part in layers if bool(part.constant)], "CKA")
-    warn_degenerate([f"layer {name!r}" for name, part in layers if bool(part.degenerate)], "CKA")
+def _warn(names: list[str], flags: list[list[bool]]) -> None:
+    constant, degenerate = ([name for name, flagged in zip(names, kind, strict=True) if flagged] for kind in flags)
+    warn_constant(constant, "CKA")
+    warn_degenerate(degenerate, "CKA")

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from pyscale.metrics.base import Metric, plain_tensors
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
-from pyscale.metrics.packing import pack
+from pyscale.metrics.packing import pack_layers
 from pyscale.metrics.pair_sums import PairSums, without_constant
 from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
 from pyscale.ops import hsic_pairs
@@ -52,6 +52,8 @@ class MinibatchCKA(Metric):
         columns: Names of the second set's layers, likewise.
         kernel: "linear", or "rbf" of width ``bandwidth`` times each minibatch's median distance.
         bandwidth: The RBF width as a multiple of the median distance.
+        sets: What errors and warnings call the two sets, such as two models' names; by default layers go by their own
+            names alone.
 
     Example:
         >>> import torch
@@ -75,9 +77,11 @@ class MinibatchCKA(Metric):
         *,
         kernel: Kernel = "linear",
         bandwidth: float = 1.0,
+        sets: tuple[str, str] | None = None,
     ) -> None:
         check_choice("kernel", kernel, ("linear", "rbf"))
         check_bandwidth(bandwidth)
+        self._sets = sets
         self.kernel: Kernel = kernel
         self.bandwidth = float(bandwidth)
         self._names = LayerNames(rows, columns)
@@ -120,13 +124,19 @@ class MinibatchCKA(Metric):
             self._names = names
             self._skip()
             return self
-        v, constant_v = self._pack(rows)
-        w, constant_w = (v, constant_v) if same else self._pack(columns)
+        xs = [*rows.values(), *(() if same else columns.values())]
+        subjects = [f"activations of {layer} in batch {self.batches}" for layer in self._layers(names)]
+        v, constant_v = pack_layers(xs, subjects, kernel=self.kernel, bandwidth=self.bandwidth)
+        w, constant_w = v, constant_v
+        if not same:
+            (v, w), (constant_v, constant_w) = (t.split([len(rows), len(columns)]) for t in (v, constant_v))
         self._add(names, v, w, n, constant_v, constant_w)
         return self
 
     @plain_tensors()
-    def update_packed(self, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> Self:
+    def update_packed(
+        self, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor, *, check: bool = True
+    ) -> Self:
         """Add one minibatch whose Grams are packed already: for those who see one activation at a time.
 
         ``rows`` and ``columns`` must have been given to the constructor.
@@ -137,6 +147,8 @@ class MinibatchCKA(Metric):
             n: Samples in the minibatch; below 4 it is skipped and ``v`` and ``w`` are not looked at.
             constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
             constant_w: The same of the second set, shape (M,).
+            check: Look for sums that are not finite, for which a GPU is waited for; False for those who know that
+                there are none.
 
         Returns:
             The metric itself.
@@ -159,7 +171,7 @@ class MinibatchCKA(Metric):
                     f"{name} has shape {tuple(packed.shape)}; expected {expected}, "
                     f"for {len(layers)} layers and {n} samples"
                 )
-        self._add(names, v, w, n, constant_v, constant_w)
+        self._add(names, v, w, n, constant_v, constant_w, check=check)
         return self
 
     def self_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -176,14 +188,13 @@ class MinibatchCKA(Metric):
             ValueError: No minibatch of at least 4 samples was seen.
         """
         sums = self._seen()
+        _, xx, yy = (t.cpu().numpy() for t in sums.totals())
         dead_rows, dead_columns = ~sums.varies_x.cpu().numpy(), ~sums.varies_y.cpu().numpy()
-        names = [*zip(self.rows or [], dead_rows, strict=True), *zip(self.columns or [], dead_columns, strict=True)]
-        warn_constant((f"layer {name!r}" for name in dict.fromkeys(n for n, dead in names if dead)), "CKA")
-        self._warn_degenerate(sums)
+        warn_constant(self._flagged(dead_rows, dead_columns), "CKA")
+        warn_degenerate(self._flagged((xx == 0) & ~dead_rows, (yy == 0) & ~dead_columns), "CKA")
         ratios = sums.values()
         if self._names.same:
             ratios.diagonal()[sums.totals()[1] > 0] = 1.0
-        _, xx, yy = (t.cpu().numpy() for t in sums.totals())
         undefined = (dead_rows | (xx == 0))[:, None] | (dead_columns | (yy == 0))[None, :]
         values, stderr, zscores = (
             np.where(undefined, np.nan, t.cpu().numpy()) for t in (ratios, sums.stderr(), sums.zscores())
@@ -201,21 +212,29 @@ class MinibatchCKA(Metric):
         self.batches = self.skipped = 0
         return self
 
-    def _pack(self, layers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the packed Grams (L, N) of a minibatch and which layers are constant (L,)."""
-        packed = [
-            pack(
-                x,
-                f"activations of layer {name!r} in batch {self.batches}",
-                kernel=self.kernel,
-                bandwidth=self.bandwidth,
-            )
-            for name, x in layers.items()
-        ]
-        dtype = max((gram.values.dtype for gram in packed), key=lambda d: d.itemsize)
-        return torch.stack([g.values.to(dtype) for g in packed]), torch.stack([g.constant for g in packed])
+    def _layers(self, names: LayerNames) -> list[str]:
+        """Return what errors call all layers: the first set's, and the second's where it is another."""
+        of_x, of_y = ("", "") if self._sets is None else (f" of {name}" for name in self._sets)
+        columns = [] if names.same else names.columns or []
+        return [*(f"layer {name!r}{of_x}" for name in names.rows or []), *(f"layer {name!r}{of_y}" for name in columns)]
 
-    def _add(self, names: LayerNames, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor) -> None:
+    def _flagged(self, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> list[str]:
+        """Return what warnings call the flagged layers, each once."""
+        flags = [*rows, *(() if self._names.same else columns)]
+        layers = zip(self._layers(self._names), flags, strict=True)
+        return list(dict.fromkeys(layer for layer, flag in layers if flag))
+
+    def _add(
+        self,
+        names: LayerNames,
+        v: Tensor,
+        w: Tensor,
+        n: int,
+        constant_v: Tensor,
+        constant_w: Tensor,
+        *,
+        check: bool = False,
+    ) -> None:
         same = w is v
         self._check_device(v)
         v = without_constant(v, constant_v)
@@ -223,7 +242,8 @@ class MinibatchCKA(Metric):
         numerator = 2 * hsic_pairs(v, w)
         xx = numerator.diagonal().clone() if same else 2 * _squares(v)
         yy = xx if same else 2 * _squares(w)
-        self._check_sums(names, xx, yy)
+        if check:
+            self._check_sums(names, xx, yy)
         self._join(PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w)))
         self._names = names
         self.batches += 1
@@ -243,25 +263,13 @@ class MinibatchCKA(Metric):
         """Raise ValueError where a layer's self-term is not finite: one look for the whole minibatch."""
         if bool(torch.isfinite(xx.sum() + yy.sum())):
             return
-        for layers, sums in ((names.rows, xx), (names.columns, yy)):
-            for name, finite in zip(layers or [], torch.isfinite(sums).tolist(), strict=True):
-                if not finite:
-                    raise ValueError(
-                        f"activations of layer {name!r} in batch {self.batches} hold NaN or infinity, or are so "
-                        f"large that their fourth powers leave float64's range"
-                    )
-
-    def _warn_degenerate(self, sums: PairSums) -> None:
-        """Warn of layers that vary, but whose samples are equally far apart in every minibatch, so that U(K) is 0."""
-        _, xx, yy = sums.totals()
-        sides = ((self.rows, xx, sums.varies_x), (self.columns, yy, sums.varies_y))
-        names = [
-            name
-            for layers, squares, varies in sides
-            for name, flag in zip(layers or [], ((squares == 0) & varies).tolist(), strict=True)
-            if flag
-        ]
-        warn_degenerate((f"layer {name!r}" for name in dict.fromkeys(names)), "CKA")
+        sums = xx if names.same else torch.cat([xx, yy])
+        for layer, finite in zip(self._layers(names), torch.isfinite(sums).tolist(), strict=True):
+            if not finite:
+                raise ValueError(
+                    f"activations of {layer} in batch {self.batches} hold NaN or infinity, or are so large that "
+                    f"their fourth powers leave float64's range"
+                )
 
     def _skip(self) -> None:
         if self.skipped == 0:
@@ -312,5 +320,10 @@ class MinibatchCKA(Metric):
 
 
 def _squares(v: Tensor) -> Tensor:
-    """Return the squared norm of every row (L, N) -> (L,), in float64."""
+    """Return the squared norm of every row (L, N) -> (L,), in float64.
+
+    On a GPU one product of all rows with all is sooner done than L small ones are queued.
+    """
+    if v.device.type != "cpu":
+        return hsic_pairs(v, v).diagonal().clone()
     return torch.stack([hsic_pairs(row[None], row[None])[0, 0] for row in v])

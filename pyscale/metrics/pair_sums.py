@@ -102,8 +102,13 @@ class PairSums:
 
 
 def without_constant(v: Tensor, constant: Tensor) -> Tensor:
-    """Return ``v`` with zeros for constant layers, whose U-centred Gram is zero and whose computed one is noise."""
-    return torch.where(constant.to(v.device)[:, None], 0.0, v) if bool(constant.any()) else v
+    """Return ``v`` with zeros for constant layers, whose U-centred Gram is zero and whose computed one is noise.
+
+    On a CPU ``v`` itself where none is constant; on a GPU a look would cost more than the copy.
+    """
+    if v.device.type == "cpu" and not bool(constant.any()):
+        return v
+    return v.masked_fill(constant.to(v.device)[:, None], 0)
 
 
 def _ratio(numerator: Tensor, xx: Tensor, yy: Tensor) -> Tensor:

@@ -87,15 +87,12 @@ class PermutationNull(Metric):
             )
         v = v if constant_v is None else without_constant(v, constant_v)
         w = w if constant_w is None else without_constant(w, constant_w)
-        generator = torch.Generator().manual_seed(self._batch_seed())
-        i, j = torch.tril_indices(n, n, offset=-1)
+        i, j = torch.tril_indices(n, n, offset=-1, device=w.device)
         sums = []
-        for _ in range(self.permutations):
-            order = torch.randperm(n, generator=generator)
+        for order in self._orders(n, w.device):
             a, b = order[i], order[j]
             high, low = torch.maximum(a, b), torch.minimum(a, b)
-            moved = (high * (high - 1) // 2 + low).to(w.device)
-            sums.append(2 * hsic_pairs(v, w[:, moved]))
+            sums.append(2 * hsic_pairs(v, w[:, high * (high - 1) // 2 + low]))
         self._join(torch.stack(sums))
         self.batches += 1
         return self
@@ -143,6 +140,12 @@ class PermutationNull(Metric):
     def _batch_seed(self) -> int:
         """Return a seed that differs for every minibatch and does not depend on how many draws others took."""
         return int(np.random.SeedSequence((self.seed % 2**64, self.batches)).generate_state(1, np.uint64)[0] >> 1)
+
+    def _orders(self, n: int, device: torch.device) -> Tensor:
+        """Return this minibatch's permutations (P, n), the same for every device, which is not waited for."""
+        generator = torch.Generator().manual_seed(self._batch_seed())
+        orders = torch.stack([torch.randperm(n, generator=generator) for _ in range(self.permutations)])
+        return orders.to(device, non_blocking=True)
 
     def _join(self, sums: Tensor) -> None:
         if self._sums is None:

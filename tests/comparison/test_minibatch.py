@@ -150,7 +150,7 @@ def test_zscores_use_the_exact_permutation_variance():
 def test_a_constant_layer_is_nan_and_named():
     x, y = mlp(4, 8, 3, seed=1), mlp(4, 8, 3, seed=2)
     nn.init.constant_(y[0].bias, -1000.0)  # every ReLU of y is dead
-    with pytest.warns(UserWarning, match="'1'") as caught:
+    with pytest.warns(UserWarning, match="^layer '1' of model_y, layer '2' of model_y are constant") as caught:
         c = ps.compare(x, y, vectors(16, 16), progress=False)
     assert len(caught) == 1
     for array in (c.values, c.zscores):

@@ -110,6 +110,16 @@ def test_float16_overflow_says_so(mode):
         ps.compare(x, y, [b.half() for b in vectors(16)], mode=mode, progress=False)
 
 
+def test_float16_overflow_says_so_of_pooled_features_too():
+    """The pooled means are float32; what overflowed is the activation."""
+    x, y = mlp(4, 8, 3, seed=1).half(), mlp(4, 8, 3, seed=2).half()
+    with torch.no_grad():
+        y[0].weight *= 60000
+    tokens = torch.randn(16, 5, 4, generator=torch.Generator().manual_seed(0)).half()
+    with pytest.raises(ValueError, match=r"layer '0' of model_y in batch 0 hold.*float16 .*overflow.*bfloat16"):
+        ps.compare(x, y, [tokens], features="pool", progress=False)
+
+
 def test_no_data():
     with pytest.raises(ValueError, match="loader is empty"):
         ps.compare(mlp(4, 3), mlp(4, 3), [], progress=False)
@@ -154,6 +164,6 @@ def test_a_layer_with_one_live_sample_is_named():
     batch[5] = torch.tensor([1.0, 2.0, 3.0, 4.0])
     x, y = mlp(4, 8, seed=1), mlp(4, 8, seed=2)
     other = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(UserWarning, match="all samples of layer '0' are equally far from one another.* or all but one"):
+    with pytest.warns(UserWarning, match="all samples of layer '0' of model_x are equally far.* or all but one"):
         result = ps.compare(x, y, [batch], loader_y=[other], progress=False)
     assert torch.isnan(torch.from_numpy(result.values)).all()

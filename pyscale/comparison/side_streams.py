@@ -1,0 +1,69 @@
+"""Streams of a GPU beside those the models run on, so that what small kernels leave idle goes to the next layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+
+import torch
+
+
+class SideStreams:
+    """One stream a GPU, on which Grams are formed and summed; on other devices all of it does nothing.
+
+    Activations aren't given to ``Tensor.record_stream``: a model's stream goes on to reuse their memory only behind the
+    event that says they have been read, whereas the allocator would hold back the memory of every activation until the
+    side stream is seen to be done, and so that of the whole network while Python is ahead of the GPU.
+
+    Inside the ``with`` block streams may run apart; when it is left, however that comes about, those that were current
+    wait for the side streams.
+    """
+
+    def __init__(self) -> None:
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
+
+    def __enter__(self) -> SideStreams:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for device, side in self._streams.items():
+            torch.cuda.current_stream(device).wait_stream(side)
+
+    @contextmanager
+    def reading(self, device: torch.device) -> Iterator[torch.cuda.Event | None]:
+        """Queue the block's kernels on the side stream, behind all that was queued on the current one.
+
+        What is queued after the block waits for the event that it yields, None on other devices. The block may record
+        it once it has read what others may then overwrite or free; at its end it is recorded otherwise.
+        """
+        if device.type != "cuda":
+            yield None
+            return
+        main, side = torch.cuda.current_stream(device), self._stream(device)
+        side.wait_stream(main)
+        read = torch.cuda.Event()
+        try:
+            with torch.cuda.stream(side):
+                yield read
+                if not read.cuda_event:  # torch makes the event when it is first recorded
+                    read.record(side)
+        except BaseException:
+            main.wait_stream(side)
+            raise
+        main.wait_event(read)
+
+    @contextmanager
+    def summing(self) -> Iterator[None]:
+        """Queue the block's kernels on the side streams, which nothing waits for before the end."""
+        with ExitStack() as stack:
+            for side in self._streams.values():
+                stack.enter_context(torch.cuda.stream(side))
+            yield
+
+    def _stream(self, device: torch.device) -> torch.cuda.Stream:
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.Stream(device)
+        return self._streams[device]
