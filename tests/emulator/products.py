@@ -36,6 +36,12 @@ def features(
     return x
 
 
+def integers(n: int, p: int, dtype: torch.dtype, **memory: int) -> torch.Tensor:
+    """`features` of small integers: all products of theirs and sums of thousands of these are exact in every type."""
+    x = features(n, p, dtype, **memory)
+    return x.copy_((2 * x.float()).round())
+
+
 def blocks_of(n: int) -> int:
     rows = -(-n // BLOCK)
     return rows * (rows + 1) // 2
