@@ -22,7 +22,7 @@ __device__ __forceinline__ unsigned warp_sum_before(unsigned value) {
   unsigned sum = value;
 #pragma unroll
   for (int apart = 1; apart < kWarp; apart *= 2) {
-    const unsigned before = __shfl_sync(kWholeWarp, sum, (lane - apart) & (kWarp - 1));
+    const unsigned before = __shfl_up_sync(kWholeWarp, sum, apart);
     if (lane >= apart) sum += before;
   }
   return sum - value;
