@@ -62,6 +62,7 @@ format: env
 
 bench: build
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m benchmarks.page
 
 wheel: env
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -71,7 +71,7 @@ def test_all_stages_in_order(machine):
     done, calls, logs = machine()
     assert done.returncode == 0, done.stdout + done.stderr
     assert verdicts(done.stdout) == dict.fromkeys(("build", "test", "sanitize", "bench"), "passed")
-    build, test, *sanitize, bench = calls
+    build, test, *sanitize, bench, page = calls
     assert build.endswith("python setup.py --quiet egg_info build_ext --inplace")
     assert "archs=90a-real" in build
     assert "-m pytest -m cuda -W default --durations=10 tests/test_device.py" in test
@@ -83,6 +83,7 @@ def test_all_stages_in_order(machine):
     ]
     assert all("caching=1" in line and "-k small" in line for line in sanitize if "pytest" in line and "archs" in line)
     assert bench.endswith("python -m benchmarks.gpu --device cuda")
+    assert page.endswith("python -m benchmarks.page")
     assert sorted(path.name for path in logs.iterdir()) == ["bench.log", "build.log", "sanitize.log", "test.log"]
 
 
@@ -93,7 +94,7 @@ def test_a_failure_is_told_and_costs_no_other_stage(machine, failing):
     found = verdicts(done.stdout)
     assert list(found) == ["build", "test", "sanitize", "bench"]
     assert sum(verdict.startswith("FAILED") for verdict in found.values()) == 1
-    assert "benchmarks.gpu" in calls[-1]
+    assert "benchmarks.gpu" in calls[-2]
 
 
 def test_a_stage_that_hangs_is_stopped(machine):
@@ -110,7 +111,7 @@ def test_a_sanitizer_that_sees_nothing_fails(machine):
 
 def test_one_stage_and_unknown_ones(machine):
     done, calls, _ = machine("bench")
-    assert (done.returncode, len(calls)) == (0, 1)
+    assert (done.returncode, len(calls)) == (0, 2)
     done, calls, _ = machine("fly")
     assert (done.returncode, calls) == (2, [])
     assert "unknown stage 'fly'" in done.stderr
