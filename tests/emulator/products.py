@@ -73,7 +73,8 @@ def multiply(
         list(plain or [True] * len(xs)),
     )
     for m in memory:
-        assert (m[:MARGIN] == UNTOUCHED).all() and (m[-MARGIN:] == UNTOUCHED).all()
+        assert (m[:MARGIN] == UNTOUCHED).all()
+        assert (m[-MARGIN:] == UNTOUCHED).all()
     return [sums.view(split, -1, BLOCK, BLOCK) for sums, split in zip(partial, splits, strict=True)]
 
 
@@ -85,7 +86,8 @@ def lower(partial: torch.Tensor, n: int) -> np.ndarray:
     for r in range(rows):
         for c in range(r + 1):
             G[r * BLOCK : (r + 1) * BLOCK, c * BLOCK : (c + 1) * BLOCK] = next(blocks)
-    assert not G[n:].any() and not G[:, n:].any()
+    assert not G[n:].any()
+    assert not G[:, n:].any()
     return np.tril(G[:n, :n])
 
 
