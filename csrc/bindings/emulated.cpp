@@ -24,6 +24,7 @@ PYBIND11_MODULE(_emulated, module) {
   pyscale::bindings::register_cuda(module);
   pyscale::bindings::register_kernels(module);
   pyscale::bindings::register_stages(module);
+  pyscale::bindings::register_selftest(module);
   const pyscale::emulator::Options standard;
   module.def("configure", &configure, py::kw_only(), py::arg("capability") = standard.capability,
              py::arg("multiprocessors") = standard.multiprocessors, py::arg("seed") = standard.seed,
