@@ -34,8 +34,9 @@ template <class T, int parts, int tile>
 struct Shape {
   static constexpr int bands = tile / kBlock;
   static constexpr int threads = kProducers + bands * kWarpgroup;
-  static constexpr int operand = tile * kRowBytes;  // bytes of one part of one operand's chunk
-  static constexpr int each = tile / kRowsApart;    // eights of a producer, of one operand
+  [[maybe_unused]] static constexpr int operand =
+      tile * kRowBytes;                           // bytes of one part of one operand's chunk
+  static constexpr int each = tile / kRowsApart;  // eights of a producer, of one operand
   static constexpr int slots = kRawRegisters * sizeof(float) / (each * kEight * sizeof(T));
   static_assert(slots >= 2 && slots % 2 == 0);
 };

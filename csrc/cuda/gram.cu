@@ -1,201 +1,218 @@
-// G = (X - 1 shift)(X - 1 shift)^T for n samples of p features, p far larger than n.
-//
-// Stage 1: block (tile, split) multiplies one 64 x 64 tile of the lower triangle over its share of
-// the features: slices of both row groups are shifted on their way into shared memory, each thread
-// keeps 4 x 4 sums. Stage 2: one thread per element adds the splits in order and writes the element
-// and its mirror. Work n^2 p / 2 multiply-adds; X is read n / 64 times, mostly from the
-// second-level cache. Sums of kFlush features are float32 (float64 for float64 input), then
-// float64. No atomics: the bits depend on input and shape only.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
+// Centred Gram matrices, stage by stage: sample the rows for a shift, multiply tiles over shares of
+// the features, add the shares, apply the kernel, centre. Each stage is one launch for up to
+// kMaxProblems matrices. Here is what they have in common: checks, the workspace's layout, and
+// which kernels multiply.
+#include "cuda/gram.h"
 
 #include <algorithm>
-#include <type_traits>
 
-#include "core/triangle.h"
-#include "cuda/check.h"
-#include "cuda/gram.h"
+#include "cuda/launch.h"
+#include "cuda/plan.h"
+#include "cuda/stages.h"
 
 namespace pyscale::cuda {
 namespace {
 
-constexpr int kTile = 64;   // rows and columns of a tile
-constexpr int kSlice = 32;  // features in shared memory at a time
-constexpr int kEach = 4;    // rows and columns of a thread
-constexpr int kSide = kTile / kEach;
-constexpr int kThreads = kSide * kSide;
-constexpr int kFlush =
-    1024;  // features per float32 sum: its rounding errors grow with their number
-constexpr int kBlocks = 512;  // wanted, a few for each multiprocessor of the largest GPUs
-static_assert(kFlush % kSlice == 0);
+constexpr int kHopper = 90;
+constexpr int64_t kAlignment = 256;                  // of every part of the workspace
+constexpr int64_t kMostElements = int64_t{1} << 27;  // of all G of a launch: 1 GiB
 
-struct Geometry {
-  int64_t tiles;   // of the lower triangle
-  int64_t splits;  // of the features
-  int64_t share;   // features of a split, a multiple of kFlush
+// What a call asks for, beyond its matrices.
+struct Call {
+  GramOptions options;
+  DType dtype;  // of the input
+  DType out;
+  Device device;
+  int64_t n;
+
+  bool exact() const { return options.precision == Precision::exact || dtype == DType::f64; }
+  // A shift changes neither distances nor centred matrices; the raw Gram it would change.
+  bool shifted() const {
+    return options.kernel == Kernel::rbf || options.centering != Centering::none;
+  }
+  bool hopper() const { return device.capability == kHopper; }
 };
 
-Geometry geometry(int64_t n, int64_t p) {
-  const int64_t tiles = triangle(divide_up(n, kTile));
-  const int64_t runs = std::max<int64_t>(1, divide_up(p, kFlush));
-  const int64_t wanted =
-      std::clamp<int64_t>(divide_up(kBlocks, std::max<int64_t>(1, tiles)), 1, runs);
-  const int64_t share = divide_up(runs, wanted);
-  return {tiles, divide_up(runs, share), share * kFlush};
-}
-
-// ---- device helpers ----
-
-__device__ float widen(float x) { return x; }
-__device__ double widen(double x) { return x; }
-__device__ float widen(__half x) { return __half2float(x); }
-__device__ float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
-
-template <class T>
-using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-template <class T>
-struct Input {
-  const T* X;                  // (n, p)
-  const Arithmetic<T>* shift;  // (p) or null
-  int64_t n, p, pitch;
-
-  // Element (i, k), shifted; 0 outside.
-  __device__ Arithmetic<T> at(int64_t i, int64_t k) const {
-    if (i >= n || k >= p) return 0;
-    const Arithmetic<T> x = widen(X[i * pitch + k]);
-    return shift == nullptr ? x : x - shift[k];
-  }
+// Matrices that the same kernels take, as indices into the caller's lists.
+struct Batch {
+  std::vector<size_t> members;
+  bool tma;  // their numbers can be multiplied as they lie in memory
 };
 
-// Row of a tile that element `e` of a thread holds: neighbours in a warp read neighbouring words.
-__device__ int spread(int thread, int e) { return thread + e * kSide; }
-
-// ---- kernels ----
-
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    multiply_tiles(double* partial,  // (splits, tiles, kTile, kTile)
-                   Input<T> input, int64_t share) {
-  using A = Arithmetic<T>;
-  // One word of padding: the transposing stores of a warp fall into different banks.
-  __shared__ A left[kSlice][kTile + 1], right[kSlice][kTile + 1];
-  const Cell tile = cell(blockIdx.x);
-  const int64_t i0 = tile.row * kTile, j0 = tile.column * kTile;
-  const int64_t begin = blockIdx.y * share, end = min(begin + share, input.p);
-  const int row = threadIdx.x / kSide, column = threadIdx.x % kSide;
-  A sums[kEach][kEach] = {};
-  double totals[kEach][kEach] = {};
-
-  for (int64_t k0 = begin; k0 < end; k0 += kSlice) {
-    for (int e = threadIdx.x; e < kTile * kSlice; e += kThreads) {
-      const int i = e / kSlice, k = e % kSlice;
-      left[k][i] = input.at(i0 + i, k0 + k);
-      right[k][i] = input.at(j0 + i, k0 + k);
+std::vector<Batch> batches(const std::vector<Matrix>& X, const Call& call) {
+  const size_t most = static_cast<size_t>(
+      std::clamp<int64_t>(kMostElements / std::max<int64_t>(1, call.n * call.n), 1, kMaxProblems));
+  std::vector<Batch> all;
+  for (const bool tma : {true, false}) {
+    for (size_t i = 0; i < X.size(); ++i) {
+      if ((call.hopper() && !call.exact() && tma_takes(X[i])) != tma) continue;
+      if (all.empty() || all.back().tma != tma || all.back().members.size() == most)
+        all.push_back({{}, tma});
+      all.back().members.push_back(i);
     }
-    __syncthreads();
-    for (int k = 0; k < kSlice; ++k) {
-      A a[kEach], b[kEach];
-      for (int e = 0; e < kEach; ++e) {
-        a[e] = left[k][spread(row, e)];
-        b[e] = right[k][spread(column, e)];
-      }
-      for (int i = 0; i < kEach; ++i)
-        for (int j = 0; j < kEach; ++j) sums[i][j] += a[i] * b[j];
-    }
-    __syncthreads();
-    if ((k0 + kSlice - begin) % kFlush == 0 || k0 + kSlice >= end)
-      for (int i = 0; i < kEach; ++i)
-        for (int j = 0; j < kEach; ++j) {
-          totals[i][j] += static_cast<double>(sums[i][j]);
-          sums[i][j] = 0;
-        }
   }
-  double* out = partial + (int64_t{blockIdx.y} * gridDim.x + blockIdx.x) * (kTile * kTile);
-  for (int i = 0; i < kEach; ++i)
-    for (int j = 0; j < kEach; ++j) out[spread(row, i) * kTile + spread(column, j)] = totals[i][j];
+  return all;
 }
 
-template <class Out>
-__global__ void __launch_bounds__(kThreads)
-    add_splits(Out* G,                 // (n, n)
-               const double* partial,  // (splits, tiles, kTile, kTile)
-               int64_t n, int64_t pitch, int64_t splits) {
-  const Cell tile = cell(blockIdx.x);
-  for (int e = threadIdx.x; e < kTile * kTile; e += kThreads) {
-    const int64_t i = tile.row * kTile + e / kTile, j = tile.column * kTile + e % kTile;
-    if (i >= n || j > i) continue;
-    double total = 0;
-    for (int64_t split = 0; split < splits; ++split)
-      total += partial[(split * gridDim.x + blockIdx.x) * (kTile * kTile) + e];
-    G[i * pitch + j] = G[j * pitch + i] = static_cast<Out>(total);
+// ---- the workspace ----
+
+// Hands out parts of the workspace one after the other; with no workspace, measures what is needed.
+class Arena {
+ public:
+  explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    char* at = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += divide_up(count * static_cast<int64_t>(sizeof(T)), kAlignment) * kAlignment;
+    return reinterpret_cast<T*>(at);
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  char* base_;
+  int64_t used_ = 0;
+};
+
+int tiles_for(const Call& call, bool tma) {
+  if (call.exact()) return tiles_of(call.n, kBlock);
+  // Up to 256 rows, one thread block of the TMA kernel does the whole triangle.
+  return tma && call.n <= 256 ? 1 : tiles_of(call.n, tile_of(call.n));
+}
+
+// Shares in proportion to the features, as many as would be best for all of them together.
+void set_splits(Group& group, const Call& call, bool tma) {
+  int64_t chunks = 0;
+  for (int i = 0; i < group.count; ++i) chunks += divide_up(group.problems[i].p, kChunk);
+  const int64_t slots = call.device.multiprocessors * (call.hopper() && !call.exact() ? 1 : 2);
+  const int64_t share =
+      std::max<int64_t>(1, divide_up(chunks, best_splits(tiles_for(call, tma), chunks, slots)));
+  for (int i = 0; i < group.count; ++i)
+    group.problems[i].splits =
+        static_cast<int32_t>(std::max<int64_t>(1, divide_up(group.problems[i].p, kChunk) / share));
+}
+
+Group lay_out(const Batch& batch, const std::vector<Matrix>& X, const Call& call, Arena& arena) {
+  Group group{};
+  group.n = call.n;
+  group.count = static_cast<int32_t>(batch.members.size());
+  for (int i = 0; i < group.count; ++i) {
+    const Matrix& x = X[batch.members[i]];
+    group.problems[i].X = x.data;
+    group.problems[i].p = x.columns;
+    group.problems[i].pitch = x.rows > 1 ? x.pitch : x.columns;
+  }
+  set_splits(group, call, batch.tma);
+  for (int i = 0; i < group.count; ++i) {
+    Problem& problem = group.problems[i];
+    if (call.shifted())
+      problem.shift = call.exact() ? static_cast<void*>(arena.take<double>(problem.p))
+                                   : static_cast<void*>(arena.take<float>(problem.p));
+    problem.sampled = arena.take<double>(sampled_size(problem.p));
+    problem.flags = arena.take<Flags>(1);
+    const int64_t sums = problem.splits * blocks_of(call.n) * kBlock * kBlock;
+    problem.partial = call.exact() ? static_cast<void*>(arena.take<double>(sums))
+                                   : static_cast<void*>(arena.take<float>(sums));
+    problem.G = arena.take<double>(call.n * call.n);
+    problem.rows = arena.take<double>(rows_size(call.n));
+    if (call.options.kernel == Kernel::rbf)
+      problem.histogram = arena.take<unsigned>(histogram_size());
+  }
+  return group;
+}
+
+// ---- checks ----
+
+Call check_call(const std::vector<Matrix>& X, const GramOptions& options, int device_index) {
+  PYSCALE_CHECK(!X.empty(), "X has no matrices");
+  for (const Matrix& x : X) {
+    check_matrix("X", x);
+    check_dtype("X", x, X[0].dtype);
+    PYSCALE_CHECK(x.rows == X[0].rows, "the matrices of X have ", X[0].rows, " and ", x.rows,
+                  " rows, expected the same");
+  }
+  const Call call{options, X[0].dtype, DType::f64, device(device_index), X[0].rows};
+  PYSCALE_CHECK(tiles_of(call.n, kBlock) < 1 << 26, "X has ", call.n,
+                " rows, too many for one launch");
+  PYSCALE_CHECK(call.device.capability >= 80, "the GPU has compute capability ",
+                call.device.capability / 10, ".", call.device.capability % 10,
+                "; the kernels need 8.0 or newer");
+  return call;
+}
+
+void check_outputs(const std::vector<Matrix>& out, const std::vector<Matrix>& X, const Call& call) {
+  PYSCALE_CHECK(out.size() == X.size(), "out has ", out.size(), " matrices, X has ", X.size());
+  for (const Matrix& K : out) {
+    check_wide("out", K);
+    check_dtype("out", K, out[0].dtype);
+    if (call.options.packed)
+      check_shape("out", K, 1, strict_triangle(call.n));
+    else
+      check_shape("out", K, call.n, call.n);
   }
 }
 
-// ---- launchers ----
+// ---- the product ----
 
-template <class T>
-void launch_multiply(const Matrix& X, const std::optional<Matrix>& shift, const Matrix& workspace,
-                     const Geometry& size, cudaStream_t stream) {
-  const Input<T> input{X.row<T>(0), shift ? shift->row<Arithmetic<T>>(0) : nullptr, X.rows,
-                       X.columns, X.pitch};
-  const dim3 grid(static_cast<unsigned>(size.tiles), static_cast<unsigned>(size.splits));
-  multiply_tiles<T><<<grid, kThreads, 0, stream>>>(workspace.row<double>(0), input, size.share);
-  PYSCALE_CUDA_CHECK(cudaGetLastError());
-}
-
-void multiply(const Matrix& X, const std::optional<Matrix>& shift, const Matrix& workspace,
-              const Geometry& size, cudaStream_t stream) {
-  switch (X.dtype) {
-    case DType::f64:
-      return launch_multiply<double>(X, shift, workspace, size, stream);
-    case DType::f32:
-      return launch_multiply<float>(X, shift, workspace, size, stream);
-    case DType::f16:
-      return launch_multiply<__half>(X, shift, workspace, size, stream);
-    case DType::bf16:
-      return launch_multiply<__nv_bfloat16>(X, shift, workspace, size, stream);
-  }
+void multiply(const Group& group, bool tma, const Call& call, cudaStream_t stream) {
+  if (call.exact()) return multiply_exact(group, call.dtype, stream);
+  const int parts = call.options.precision == Precision::fast ? 1 : 2;
+  if (!call.hopper()) return multiply_mma(group, call.dtype, parts, stream);
+  if (!tma) return multiply_convert(group, call.dtype, parts, Guard::none, stream);
+  // 16-bit numbers multiply exactly as they are, and that is fastest, but large means would bury
+  // their differences in the sums. Which it is the device knows: one of the two launches does
+  // nothing.
+  multiply_tma(group, call.dtype, call.shifted() ? Guard::if_plain : Guard::none, stream);
+  if (call.shifted()) multiply_convert(group, call.dtype, parts, Guard::unless_plain, stream);
 }
 
 }  // namespace
 
-int device_count() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
-  cudaGetLastError();
-  return 0;
-}
-
-int64_t gram_workspace(int64_t n, int64_t p) {
-  const Geometry size = geometry(n, p);
-  return size.tiles * size.splits * kTile * kTile;
-}
-
-void gram(Matrix G, Matrix X, std::optional<Matrix> shift, Matrix workspace, int device,
-          uintptr_t stream) {
-  check_matrix("X", X);
-  check_wide("G", G);
-  check_shape("G", G, X.rows, X.rows);
-  if (shift) {
-    check_dtype("shift", *shift, X.dtype == DType::f64 ? DType::f64 : DType::f32);
-    check_shape("shift", *shift, 1, X.columns);
+int64_t grams_workspace(const std::vector<Matrix>& X, const GramOptions& options, int index) {
+  const Call call = check_call(X, options, index);
+  int64_t most = 0;  // batches run one after the other
+  for (const Batch& batch : batches(X, call)) {
+    Arena arena(nullptr);
+    lay_out(batch, X, call, arena);
+    most = std::max(most, arena.used());
   }
-  check_dtype("workspace", workspace, DType::f64);
-  check_shape("workspace", workspace, 1, gram_workspace(X.rows, X.columns));
-  const Geometry size = geometry(X.rows, X.columns);
-  PYSCALE_CHECK(size.tiles < int64_t{1} << 31, "X has ", X.rows, " rows, too many for one launch");
-  if (X.rows == 0) return;
+  return most;
+}
 
-  const DeviceScope scope(device);
+void grams(const std::vector<Matrix>& out, const std::vector<Matrix>& X, uintptr_t constant,
+           const GramOptions& options, Workspace workspace, int index, uintptr_t stream,
+           uintptr_t read) {
+  Call call = check_call(X, options, index);
+  check_outputs(out, X, call);
+  call.out = out[0].dtype;
+  const int64_t needed = grams_workspace(X, options, index);
+  PYSCALE_CHECK(workspace.bytes >= needed, "workspace has ", workspace.bytes, " bytes, expected ",
+                needed);
+  const DeviceScope scope(index);
   const auto queue = reinterpret_cast<cudaStream_t>(stream);
-  multiply(X, shift, workspace, size, queue);
-  dispatch_output(G.dtype, [&](auto tag) {
-    using Out = typename decltype(tag)::type;
-    add_splits<Out><<<static_cast<unsigned>(size.tiles), kThreads, 0, queue>>>(
-        G.row<Out>(0), workspace.row<double>(0), X.rows, G.pitch, size.splits);
-  });
-  PYSCALE_CUDA_CHECK(cudaGetLastError());
+  if (call.n == 0) {
+    PYSCALE_CUDA_CHECK(
+        cudaMemsetAsync(reinterpret_cast<void*>(constant), 1, X.size() * sizeof(bool), queue));
+    return;
+  }
+  const std::vector<Batch> all = batches(X, call);
+  for (const Batch& batch : all) {
+    Arena arena(workspace.data);
+    Group group = lay_out(batch, X, call, arena);
+    for (int i = 0; i < group.count; ++i) {
+      const size_t member = batch.members[i];
+      group.problems[i].out = out[member].data;
+      group.problems[i].out_pitch = out[member].pitch;
+      group.problems[i].constant = reinterpret_cast<bool*>(constant) + member;
+    }
+    sample(group, call.dtype, call.exact(), queue);
+    multiply(group, batch.tma, call, queue);
+    if (read != 0 && &batch == &all.back())
+      PYSCALE_CUDA_CHECK(cudaEventRecord(reinterpret_cast<cudaEvent_t>(read), queue));
+    reduce(group, call.exact(), queue);
+    if (call.options.kernel == Kernel::rbf) exponentiate(group, call.options.bandwidth, queue);
+    center(group, call.options.centering, call.options.packed, call.out, queue);
+  }
 }
 
 }  // namespace pyscale::cuda

@@ -1,25 +1,45 @@
-// Gram matrices on the GPU. Plain C++: the binding is not compiled by nvcc.
+// Centred Gram matrices on the GPU. Plain C++: the binding is not compiled by nvcc.
 #pragma once
 
-#include <optional>
+#include <vector>
 
 #include "core/matrix.h"
 
 namespace pyscale::cuda {
 
-// GPUs the driver offers; 0 where there is no driver.
-int device_count();
+enum class Precision : int {
+  default_,  // float32-grade: products of numbers split into two bfloat16, or exact 16-bit products
+  exact,     // float64 products
+  fast       // one product of numbers rounded to bfloat16
+};
 
-// How many float64 `gram` needs as workspace; depends on the shape alone.
-int64_t gram_workspace(int64_t n, int64_t p);
+struct GramOptions {
+  Kernel kernel;
+  Centering centering;
+  bool packed;  // the strict lower triangle of the U-centred matrix, instead of the matrix
+  double bandwidth;
+  Precision precision;  // float64 input is always exact
+};
 
-// G = (X - 1 shift)(X - 1 shift)^T. Products and sums of up to kFlush features in float32 (float64
-// for float64 input), all further sums in float64 and in an order fixed by the shape: the same
-// input gives the same bits. Queued on `stream`, nothing allocated, nothing waited for.
-void gram(Matrix G,  // (n, n) f64 or f32, both halves written, symmetric to the bit
-          Matrix X,  // (n, p) any type
-          std::optional<Matrix> shift,  // (1, p) f64 where X is, else f32; none leaves X as it is
-          Matrix workspace,             // (1, gram_workspace(n, p)) f64
-          int device, uintptr_t stream);
+// What the caller owns and lends for one call.
+struct Workspace {
+  void* data;  // 256-byte aligned
+  int64_t bytes;
+};
+
+// Bytes that `grams` needs.
+int64_t grams_workspace(const std::vector<Matrix>& X, const GramOptions& options, int device);
+
+// out[i] := C(k(X[i], X[i])) for matrices of the same n and type; any number of features, any
+// pitch.
+//
+// All further sums than those of kFlush products are float64 and in an order that shape and device
+// fix: the same input gives the same bits. Symmetric to the bit. Queued on `stream`, nothing
+// allocated, nothing waited for; fit for capture in a graph.
+void grams(const std::vector<Matrix>& out,  // (n, n), or (1, n (n - 1) / 2) packed; f64 or f32
+           const std::vector<Matrix>& X,    // (n, p_i)
+           uintptr_t constant,              // bool per matrix: every feature constant to rounding
+           const GramOptions& options, Workspace workspace, int device, uintptr_t stream,
+           uintptr_t read);  // event to record once X has been read for the last time, or 0
 
 }  // namespace pyscale::cuda
