@@ -10,6 +10,7 @@ from benchmarks.gpu.rivals import tensor_float32
 from benchmarks.gpu.session import OURS, Session, relative_error
 from benchmarks.racing import Contender, Timing
 from pyscale import ops
+from pyscale.metrics.spectra import polar_nuclear_norms
 
 HSIC = [(400, 64), (400, 256), (400, 1024)]  # layers of both models together, samples
 MOMENTS = [(1024, 768), (8192, 768), (1024, 4096), (8192, 4096)]  # samples, features
@@ -27,6 +28,9 @@ def run(session: Session) -> None:
     for n, p in session.in_time(cases, lambda case: f"moments n, p={case}"):
         _self_moments(session, n, p)
         _cross_moments(session, n, p)
+    cases = session.choose(NUCLEAR, REHEARSAL_NUCLEAR)
+    for pairs, rank in session.in_time(cases, lambda case: f"nuclear pairs, rank={case}"):
+        _nuclear(session, pairs, rank)
 
 
 def _hsic(session: Session, layers: int, n: int) -> None:
@@ -92,6 +96,24 @@ def _race_moments(
     timings = session.stopwatch.race(contenders, session.seconds)
     _add_floor(session, figures, timings, moved, operations)
     session.record("moments", {"op": op, "n": shape[0], "p": shape[1], "dtype": "float32"}, timings, figures)
+
+
+def _nuclear(session: Session, pairs: int, rank: int) -> None:
+    """Nuclear norms of many cross products; of the loop over decompositions, a few are timed and the rest inferred."""
+    q = [torch.linalg.qr(session.samples(4 * rank, pairs * rank, torch.float32)[:, i::pairs])[0] for i in range(pairs)]
+    M = torch.stack([a.mT @ b for a, b in zip(q, q[1:] + q[:1], strict=True)]).double()
+    few = M[:_SINGLE]
+
+    def loop() -> Tensor:
+        return torch.stack([torch.linalg.svdvals(a).sum() for a in few])
+
+    rival = "torch svdvals in a loop (inferred)"
+    timings = session.stopwatch.race_on_the_wall({OURS: lambda: polar_nuclear_norms(M), rival: loop}, session.seconds)
+    timings[rival] = Timing(tuple(seconds * pairs / len(few) for seconds in timings[rival].seconds))
+    figures: dict[str, dict[str, object]] = {
+        OURS: {"relative_error": f"{relative_error(polar_nuclear_norms(M)[:_SINGLE], loop()):.1e}"}
+    }
+    session.record("nuclear", {"op": "nuclear norms", "pairs": pairs, "rank": rank}, timings, figures)
 
 
 def _errors(contenders: dict[str, Contender], truth: Tensor) -> dict[str, dict[str, object]]:

@@ -37,7 +37,7 @@ def test_every_section_runs_to_its_table():
     before = sorted((ROOT / "benchmarks" / "results").iterdir())
     done = rehearsal()
     assert done.returncode == 0, done.stdout + done.stderr
-    for table in ("ceilings", "compare", "gram", "rbf", "groups", "hsic", "moments"):
+    for table in ("ceilings", "compare", "gram", "rbf", "groups", "hsic", "moments", "nuclear"):
         assert f"\n{table}\n" in done.stdout, table
     for provider in (
         "forward passes",
