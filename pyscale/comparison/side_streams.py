@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import TracebackType
 
 import torch
@@ -11,6 +12,8 @@ import torch
 
 class SideStreams:
     """One stream a GPU, on which Grams are formed and summed; on other devices all of it does nothing.
+
+    The stream is the same for all comparisons: cuBLAS keeps a workspace for every stream it has seen.
 
     Activations aren't given to ``Tensor.record_stream``: a model's stream goes on to reuse their memory only behind the
     event that says they have been read, whereas the allocator would hold back the memory of every activation until the
@@ -21,7 +24,7 @@ class SideStreams:
     """
 
     def __init__(self) -> None:
-        self._streams: dict[torch.device, torch.cuda.Stream] = {}
+        self._used: dict[torch.device, torch.cuda.Stream] = {}
 
     def __enter__(self) -> SideStreams:
         return self
@@ -29,7 +32,7 @@ class SideStreams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for device, side in self._streams.items():
+        for device, side in self._used.items():
             torch.cuda.current_stream(device).wait_stream(side)
 
     @contextmanager
@@ -42,7 +45,8 @@ class SideStreams:
         if device.type != "cuda":
             yield None
             return
-        main, side = torch.cuda.current_stream(device), self._stream(device)
+        main, side = torch.cuda.current_stream(device), _stream_beside(device)
+        self._used[device] = side
         side.wait_stream(main)
         read = torch.cuda.Event()
         try:
@@ -59,11 +63,11 @@ class SideStreams:
     def summing(self) -> Iterator[None]:
         """Queue the block's kernels on the side streams, which nothing waits for before the end."""
         with ExitStack() as stack:
-            for side in self._streams.values():
+            for side in self._used.values():
                 stack.enter_context(torch.cuda.stream(side))
             yield
 
-    def _stream(self, device: torch.device) -> torch.cuda.Stream:
-        if device not in self._streams:
-            self._streams[device] = torch.cuda.Stream(device)
-        return self._streams[device]
+
+@cache
+def _stream_beside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 import pyscale as ps
 from pyscale.metrics import AllPairsMoments, MinibatchCKA, PermutationNull, StreamingCCA, StreamingCKA
-from pyscale.ops import packed_gram
+from pyscale.metrics.packing import Attempts, attempt, attempt_exactly
+from pyscale.ops import packed_gram, packed_grams
 from tests import oracles
 from tests.metrics.samples import correlated
+from tests.metrics.test_packing import FIT, LAYERS, LINEAR
 from tests.tolerances import RELATIVE
 
 pytestmark = pytest.mark.cuda
@@ -104,3 +108,100 @@ def test_the_same_bits_each_time():
     x, y = on_gpu(*correlated(6, 64, 500, 300), dtype=torch.float32)
     first = ps.cka(x, y)
     assert all(torch.equal(ps.cka(x, y), first) for _ in range(5))
+
+
+# ---- Grams of many layers, judged together ----
+
+
+def test_what_is_trusted_is_what_is_trusted_on_the_cpu():
+    attempts = Attempts.stacked(attempt(x.cuda(), **LINEAR) for x, _ in LAYERS.values())
+    assert attempts.trusted().tolist() == [fine for _, fine in LAYERS.values()]
+    for name in FIT:
+        found, expected = (attempt_exactly(LAYERS[name][0].to(device), **LINEAR) for device in ("cuda", "cpu"))
+        assert found.trusted()
+        assert found.constant.item() == expected.constant.item()
+        scale = expected.values.abs().max().item()
+        if not found.constant:
+            np.testing.assert_allclose(found.values.cpu(), expected.values, rtol=1e-9, atol=1e-9 * scale)
+
+
+def layers_of(seed, n=32):
+    x, y = correlated(seed, n, 50, 40)
+    return {"conv": x, "relu": np.maximum(x, 0), "wide": np.tile(y, (1, 30)) + 5, "narrow": y[:, :1]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_minibatches_of_many_layers_are_those_of_the_cpu(kernel, dtype):
+    metrics = {"cpu": MinibatchCKA(kernel=kernel), "cuda": MinibatchCKA(kernel=kernel)}
+    for seed in range(3):
+        layers = {name: torch.from_numpy(x).to(dtype) for name, x in layers_of(seed).items()}
+        for device, metric in metrics.items():
+            metric.update({name: x.to(device) for name, x in layers.items()}, [layers["conv"].to(device)])
+    cpu, gpu = (metrics[device].compute() for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(gpu.values, cpu.values, atol=1e-4 if kernel == "rbf" else 2e-5)
+    assert (np.abs(gpu.values) <= 1 + 1e-12).all()
+    assert gpu.values[0, 0] == pytest.approx(1, abs=1e-12)  # one set of numbers, given twice
+
+
+def test_the_layers_of_a_minibatch_may_hold_what_float32_cannot():
+    layers = {name: x.cuda() for name, (x, _) in LAYERS.items() if name in ("varied", "large", "faint")}
+    values = MinibatchCKA().update(layers).compute().values
+    np.testing.assert_allclose(values, 1, atol=1e-5)
+    with pytest.raises(ValueError, match="activations of layer 'NaN' in batch 0 hold NaN"):
+        MinibatchCKA().update({**layers, "NaN": LAYERS["NaN"][0].cuda()})
+
+
+def waits(run):
+    """Return how often ``run`` waited for the GPU."""
+    run()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_a_minibatch_is_waited_for_once_however_many_layers_it_has(kernel):
+    layers = {name: torch.from_numpy(x).float().cuda() for name, x in layers_of(0).items()}
+    metric = MinibatchCKA(kernel=kernel)
+    assert waits(lambda: metric.update(layers, list(layers.values()))) == 1
+    xs = list(layers.values())
+    more = [x + 1 for x in xs] + xs
+    assert waits(lambda: ps.cka_matrix(xs, kernel=kernel)) == waits(lambda: ps.cka_matrix(xs, more, kernel=kernel))
+
+
+def test_permutations_are_not_waited_for():
+    v = packed_gram(torch.randn(32, 20, device="cuda")).values[None]
+    null = PermutationNull(20)
+    assert waits(lambda: null.update_packed(v, v, 32)) == 0
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_grams_are_captured_in_a_graph(kernel):
+    """After one call outside of it; the graph then reads what lies in the captured tensors."""
+    x = torch.randn(64, 3000, device="cuda")
+    y = torch.randn(64, 500, device="cuda")
+
+    def form():
+        return packed_gram(x, kernel=kernel).values, packed_grams([x, y], kernel=kernel).values
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        form()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        one, many = form()
+    for _ in range(2):
+        x.copy_(torch.randn_like(x))
+        y.copy_(torch.randn_like(y))
+        graph.replay()
+        expected, expected_many = form()
+        assert torch.equal(one, expected)
+        assert torch.equal(many, expected_many)

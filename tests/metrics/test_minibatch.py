@@ -178,6 +178,15 @@ def test_packed_grams_are_checked():
     assert metric.batches == 0
 
 
+def test_sums_are_looked_at_unless_the_caller_knows_them_to_be_finite():
+    metric = MinibatchCKA(["x"], ["y"])
+    flags, v = torch.zeros(1, dtype=torch.bool), torch.rand(1, 28)
+    with pytest.raises(ValueError, match="activations of layer 'x' in batch 0 hold NaN or infinity"):
+        metric.update_packed(v / 0, v, 8, flags, flags)
+    metric.update_packed(v, 2 * v, 8, flags, flags, check=False)
+    assert metric.compute().values[0, 0] == pytest.approx(1, rel=1e-6)
+
+
 # ---- Bad minibatches ----
 
 
@@ -220,6 +229,19 @@ def test_layers_constant_in_every_minibatch_are_named(kernel):
         assert np.isnan(array).tolist() == undefined
     expected = oracles.minibatch_cka([(xs["conv"], ys["a"]) for xs, ys in batches], kernel)
     assert result.values[0, 0] == pytest.approx(expected, rel=1e-10)
+
+
+def test_messages_say_which_set_a_layer_is_of():
+    ((xs, ys),) = minibatches([12])
+    dead = np.ones((12, 3))
+    metric = MinibatchCKA(sets=("the teacher", "the student")).update({**xs, "fc": dead}, {**ys, "fc": dead})
+    with pytest.warns(UserWarning, match="^layer 'fc' of the teacher, layer 'fc' of the student are constant"):
+        metric.compute()
+    with pytest.raises(ValueError, match="activations of layer 'a' of the student in batch 1 hold NaN"):
+        metric.update({**xs, "fc": dead}, {**ys, "a": np.full((12, 2), np.nan), "fc": dead})
+    itself = MinibatchCKA(sets=("the teacher", "the student")).update({**xs, "fc": np.eye(12)})
+    with pytest.warns(UserWarning, match="^all samples of layer 'fc' of the teacher are equally far"):
+        itself.compute()
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
