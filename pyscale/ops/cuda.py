@@ -70,6 +70,37 @@ def packed_grams(
     return v, _grams(v[:, None], xs, kernel, "unbiased", bandwidth, precision, packed=True, read=read)
 
 
+def hsic_pairs(v: Tensor, w: Tensor) -> Tensor:
+    """Return all inner products (L, M), in float64, of the rows of ``v`` (L, N) and ``w`` (M, N)."""
+    if v.dtype != w.dtype or v.dtype not in (torch.float32, torch.float64):
+        v, w = v.double(), w.double()
+    same = w is v
+    v = rows(v)
+    w = v if same else rows(w)
+    H = v.new_empty((len(v), len(w)), dtype=torch.float64)
+    index, stream = _queue(v)
+    workspace = _numbers(v, _native.cuda_hsic_workspace(len(v), len(w), v.shape[1], index))
+    _native.cuda_hsic_pairs(matrix(H), matrix(v), matrix(w), matrix(workspace), index, stream)
+    return H
+
+
+def add_self_moments(out: Tensor, x: Tensor, shift: Tensor) -> None:
+    """Add to ``out`` (p, p) the co-moments of ``x`` (n, p) with itself about ``shift`` (p,).
+
+    Those of two sets are left to cuBLAS: a plain product, of which no half can be saved.
+    """
+    x, p = rows(x), x.shape[1]
+    index, stream = _queue(x)
+    workspace = _numbers(x, _native.cuda_moments_workspace(p, p, len(x), index))
+    point = shift[None].contiguous()
+    _native.cuda_self_moments(matrix(out), matrix(x), matrix(point), matrix(workspace), index, stream)
+
+
+def _numbers(x: Tensor, count: int) -> Tensor:
+    """Return a workspace of ``count`` float64 (1, count) on the device of ``x``."""
+    return x.new_empty((1, count), dtype=torch.float64)
+
+
 def _grams(
     out: Tensor,
     xs: Sequence[Tensor],

@@ -99,6 +99,8 @@ def hsic_pairs(v: Tensor, w: Tensor, threads: int) -> Tensor:
     """Return all inner products (L, M) of the rows of ``v`` (L, N) and ``w`` (M, N), added in float64."""
     if native.serves(v, w):
         return native.hsic_pairs(v, w, threads)
+    if cuda.serves(v, w):
+        return cuda.hsic_pairs(v, w)
     return reference.hsic_pairs(v, w)
 
 
@@ -109,6 +111,8 @@ def add_moments(
     """Add to ``out`` (p, q) the co-moments of ``x`` (n, p) with ``y`` (n, q), or with itself where ``y`` is None."""
     if native.serves(out, x, *([] if y is None else [y])):
         native.add_moments(out, x, shift_x, y, shift_y, threads)
+    elif y is None and cuda.serves(out, x) and out.is_contiguous():
+        cuda.add_self_moments(out, x, shift_x)
     elif y is None or shift_y is None:
         out += reference.cross_moments(x, shift_x, x, shift_x)
     else:

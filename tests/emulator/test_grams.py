@@ -154,3 +154,22 @@ def test_no_samples_and_no_features():
     K, constant = gram(torch.empty(5, 0))
     assert torch.equal(K, torch.zeros(5, 5, dtype=torch.float64))
     assert constant
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_hsic_of_all_pairs(dtype):
+    v, w = activations(5, 300, dtype, mean=0.0), activations(70, 300, dtype, mean=0.0, seed=1)
+    expected = v.double().numpy() @ w.double().numpy().T
+    assert relative_error(cuda.hsic_pairs(v, w), expected) <= 1e-14
+    square = cuda.hsic_pairs(w, w)
+    assert torch.equal(square, square.T)
+    # one arithmetic for all: a set and its copy agree to the bit, so that their CKA is 1
+    assert torch.equal(cuda.hsic_pairs(w, w.clone()).diagonal(), square.diagonal())
+
+
+def test_self_moments_are_added():
+    x, mean = activations(37, 90, torch.bfloat16), torch.full((90,), 1.5, dtype=torch.float64)
+    out = torch.eye(90, dtype=torch.float64)
+    cuda.add_self_moments(out, x, mean)
+    centred = x.double().numpy() - 1.5
+    assert relative_error(out, np.eye(90) + centred.T @ centred) <= 1e-14
