@@ -8,7 +8,8 @@
 namespace pyscale::emulator {
 namespace {
 
-constexpr size_t kArena = kMostShared + 1024;  // the rest tells of writes beyond the end
+constexpr size_t kGuard = 4096;  // bytes beyond the block's that must stay untouched
+constexpr size_t kArena = kMostShared + kGuard;
 constexpr size_t kWord = 16;
 alignas(1024) unsigned char threads_arena[kArena];
 alignas(1024) unsigned char async_arena[kArena];
@@ -19,14 +20,14 @@ SharedMemory::SharedMemory() : threads_view_(threads_arena), async_view_(async_a
 
 void SharedMemory::begin(size_t bytes) {
   bytes_ = bytes;
-  std::memset(threads_view_, kPoison, kArena);
-  std::memset(async_view_, kPoison, kArena);
+  std::memset(threads_view_, kPoison, bytes + kGuard);
+  std::memset(async_view_, kPoison, bytes);
 }
 
 void SharedMemory::end() const {
   // All equal to the first, and the first untouched.
   const unsigned char* rest = threads_view_ + bytes_;
-  if (rest[0] != kPoison || std::memcmp(rest, rest + 1, kArena - bytes_ - 1) != 0)
+  if (rest[0] != kPoison || std::memcmp(rest, rest + 1, kGuard - 1) != 0)
     fail("the block wrote beyond the ", bytes_, " bytes of shared memory that it was launched with");
 }
 

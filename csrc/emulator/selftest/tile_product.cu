@@ -45,6 +45,7 @@ __device__ void fetch(const Ring<N>& ring, const CUtensorMap* A, const CUtensorM
     uint64_t* full = ring.full + i % kStages;
     const uint32_t extra = bug == Bug::too_many_bytes ? 16 : 0;
     cuda::barrier_expect(full, Ring<N>::kStageBytes + extra);
+    if (bug == Bug::over_arrival) cuda::barrier_arrive(full);
     unsigned char* to = ring.stage(i) + (bug == Bug::misaligned_tile ? 512 : 0);
     cuda::load_tile(to, A, full, i * kChunk, 0);
     cuda::load_tile(to + kRows * kRowBytes, B, full, i * kChunk, 0);
@@ -69,7 +70,6 @@ __device__ void multiply(const Ring<N>& ring, float (&acc)[N / 2], int chunks, B
     if (bug != Bug::no_wgmma_wait) cuda::wgmma_wait<0>();
     if (bug != Bug::early_release && bug != Bug::missing_release && first)
       cuda::barrier_arrive(empty);
-    if (bug == Bug::over_arrival && threadIdx.x < 2) cuda::barrier_arrive(empty);
   }
 }
 
