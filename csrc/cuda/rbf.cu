@@ -35,6 +35,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kMostCounting = 256;  // thread blocks of a problem: each adds its counts to all
+constexpr int kResident = 4;        // of them on a multiprocessor
 
 constexpr int kRadix = 11;  // bits of a digit
 constexpr int kBins = 1 << kRadix;
@@ -64,10 +65,10 @@ __device__ Median* median_of(const Problem& problem) {
 
 // ---- device helpers ----
 
-// NaN stays NaN. Rounding may leave a distance just below 0.
+// Rounding may leave a distance just below 0: then d - d is 0, and NaN where d is not finite.
 __device__ __forceinline__ double squared_distance(double a, double b, double product) {
   const double d = a + b - 2 * product;
-  return d <= 0 ? 0 : d;
+  return d > 0 ? d : d - d;
 }
 
 __device__ __forceinline__ uint64_t key_of(double d) {
@@ -187,7 +188,8 @@ struct CountMemory {
   SearchMemory search;
 };
 
-__global__ void __launch_bounds__(kThreads) count(const __grid_constant__ Group group, int pass) {
+__global__ void __launch_bounds__(kThreads, kResident)
+    count(const __grid_constant__ Group group, int pass) {
   const Problem& problem = group.problems[blockIdx.y];
   Median& median = *median_of(problem);
   CountMemory& memory = *reinterpret_cast<CountMemory*>(shared_memory());

@@ -90,7 +90,7 @@ std::vector<bool> center(const Matrices& out, const Matrices& G, const Matrices&
     constant[i] = varies[i];  // the opposite of what is due
   }
   cuda::center(group, centering, packed, out[0].dtype, nullptr);
-  return {constant.get(), constant.get() + G.size()};
+  return std::vector<bool>(constant.get(), constant.get() + G.size());
 }
 
 }  // namespace

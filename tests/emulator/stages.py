@@ -1,4 +1,4 @@
-"""The small stages of the CUDA engine, called by themselves on the emulated GPU, on memory whose surroundings are kept."""
+"""The small stages of the CUDA engine, called by themselves on the emulated GPU; memory beside outputs is held."""
 
 from __future__ import annotations
 
