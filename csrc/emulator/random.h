@@ -7,17 +7,17 @@ namespace pyscale::emulator {
 
 class Random {
  public:
-  explicit Random(uint64_t seed = 0) : state_(seed) { next(); }
+  explicit Random(uint64_t seed = 0) : state_(seed * 0x9E3779B97F4A7C15 + 1) {
+    for (int i = 0; i < 4; ++i) next();
+  }
 
-  // SplitMix64.
-  uint64_t next() {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-    return z ^ (z >> 31);
+  // A linear congruential generator, of which the upper half is good enough and cheap.
+  uint32_t next() {
+    state_ = state_ * 6364136223846793005 + 1442695040888963407;
+    return static_cast<uint32_t>(state_ >> 32);
   }
   // 0 .. n - 1.
-  uint32_t below(uint32_t n) { return static_cast<uint32_t>(((next() >> 32) * n) >> 32); }
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>((uint64_t{next()} * n) >> 32); }
   // True once in n times.
   bool once_in(uint32_t n) { return below(n) == 0; }
 

@@ -17,7 +17,7 @@ void Rendezvous::begin(const char* name, unsigned index, unsigned lanes) {
 bool Rendezvous::arrive(const char* operation, unsigned lane, void* arguments) {
   if (arrived_ == 0)
     operation_ = operation;
-  else if (std::strcmp(operation, operation_) != 0)
+  else if (operation != operation_ && std::strcmp(operation, operation_) != 0)
     fail(operation, " while other lanes of ", name_, " ", index_, " are at ", operation_,
          ": they must do it together");
   arguments_[lane] = arguments;

@@ -11,7 +11,8 @@
 namespace pyscale::emulator {
 namespace {
 
-constexpr uint32_t kPauses = 8;  // one in so many chances is taken
+constexpr uint32_t kPauses = 8;     // one chance in so many is taken
+constexpr uint32_t kSwitches = 64;  // after one thread in so many another warp is preferred
 
 // "threads 0-31, 64".
 std::string ranges(const std::vector<unsigned>& ids) {
@@ -29,6 +30,35 @@ std::string ranges(const std::vector<unsigned>& ids) {
 
 }  // namespace
 
+void Runnable::clear() {
+  for (Lanes& lanes : lanes_) lanes.count = 0;
+  warps_ = current_ = 0;
+}
+
+inline void Runnable::push(Thread* thread) {
+  const uint32_t warp = thread->id / kWarp;
+  Lanes& lanes = lanes_[warp];
+  if (lanes.count == 0) {
+    lanes.place = warps_;
+    busy_[warps_++] = static_cast<uint8_t>(warp);
+  }
+  lanes.threads[lanes.count++] = thread;
+}
+
+inline Thread* Runnable::draw(Random& random) {
+  if (lanes_[current_].count == 0 || random.once_in(kSwitches))
+    current_ = busy_[random.below(warps_)];
+  Lanes& lanes = lanes_[current_];
+  const uint32_t i = random.below(lanes.count);
+  Thread* thread = lanes.threads[i];
+  lanes.threads[i] = lanes.threads[--lanes.count];
+  if (lanes.count == 0) {
+    busy_[lanes.place] = busy_[--warps_];
+    lanes_[busy_[lanes.place]].place = lanes.place;
+  }
+  return thread;
+}
+
 void Waiting::wait() {
   Scheduler& scheduler = block.scheduler;
   Thread* self = scheduler.running_;
@@ -41,16 +71,17 @@ void Waiting::wait() {
 void Waiting::release() {
   for (Thread* thread = first_; thread != nullptr; thread = thread->next) {
     thread->waits_for = nullptr;
-    block.scheduler.runnable_.push_back(thread);
+    block.scheduler.runnable_.push(thread);
   }
   first_ = nullptr;
 }
 
-Scheduler::Scheduler() : threads_(kMostThreads) { runnable_.reserve(kMostThreads); }
+Scheduler::Scheduler() : threads_(kMostThreads) {}
 
 void Scheduler::run(dim3 size, const std::function<void()>& body, bool (*complete_work)(),
                     void (*at_end)()) {
   if (!stacks_) stacks_ = std::make_unique<Stacks>(kMostThreads);
+  runnable_.clear();
   count_ = live_ = size.x * size.y * size.z;
   body_ = &body;
   at_end_ = at_end;
@@ -63,11 +94,11 @@ void Scheduler::run(dim3 size, const std::function<void()>& body, bool (*complet
     thread.unfenced.clear();
     thread.products = thread.groups = 0;
     thread.fenced = false;
-    runnable_.push_back(&thread);
+    runnable_.push(&thread);
   }
   while (live_ > 0) {
     if (!runnable_.empty()) {
-      activate(draw());
+      activate(runnable_.draw(random_));
       switch_context(outside_, running_->context);
       if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
       running_ = nullptr;
@@ -102,7 +133,7 @@ void Scheduler::suspend() {
     switch_context(self->context, outside_);
     return;
   }
-  Thread* next = draw();
+  Thread* next = runnable_.draw(random_);
   activate(next);
   if (next != self) switch_context(self->context, next->context);
 }
@@ -113,28 +144,20 @@ void Scheduler::leave() {
   if (error_ || runnable_.empty()) {
     switch_context(self->context, outside_);
   } else {
-    activate(draw());
+    activate(runnable_.draw(random_));
     switch_context(self->context, running_->context);
   }
 }
 
 void Scheduler::pause() {
   if (running_ == nullptr || !random_.once_in(kPauses)) return;
-  runnable_.push_back(running_);
+  runnable_.push(running_);
   suspend();
 }
 
 void Scheduler::activate(Thread* thread) {
   running_ = thread;
   threadIdx = thread->index;
-}
-
-Thread* Scheduler::draw() {
-  const size_t i = random_.below(static_cast<uint32_t>(runnable_.size()));
-  Thread* thread = runnable_[i];
-  runnable_[i] = runnable_.back();
-  runnable_.pop_back();
-  return thread;
 }
 
 void Scheduler::report_deadlock() const {
