@@ -12,7 +12,7 @@ namespace {
 // ---- kernels ----
 
 template <class T>
-__global__ void __launch_bounds__(kExactThreads, kExactBlocks)
+__global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
     multiply_triangle(const __grid_constant__ Group group, int tiles) {
   const Work work = locate(group, static_cast<int>(blockIdx.x), tiles);
   const Problem& problem = *work.problem;

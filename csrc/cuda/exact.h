@@ -14,8 +14,10 @@
 namespace pyscale::cuda {
 
 constexpr int kExactThreads = 128;
-constexpr int kSlice = 16;       // terms of the sums staged at a time
-constexpr int kExactBlocks = 3;  // of a multiprocessor: one waits for memory, others multiply
+constexpr int kSlice = 16;  // terms of the sums staged at a time
+// Of a multiprocessor: while one waits for memory, others multiply. As many as the registers allow.
+template <class T>
+constexpr int kExactBlocks = sizeof(T) == sizeof(double) ? 2 : 3;
 constexpr int kSliceSize = kSlice * kBlock;
 constexpr int kExactShared = 2 * 2 * kSliceSize * static_cast<int>(sizeof(double));
 static_assert(kChunk % kSlice == 0);
@@ -45,21 +47,24 @@ __host__ __device__ constexpr int staged(int i, int k) {
 template <class T, Over over>
 class Slice {
  public:
-  __device__ Slice(const Factor<T, over>& factor, int64_t first)
-      : data_(factor.data + (kAcross ? (first + row(0)) * factor.pitch : first + row(0))),
-        shifts_(factor.shift == nullptr || kAcross ? factor.shift : factor.shift + first + row(0)),
-        pitch_(factor.pitch),
-        count_(inside(factor.count - first - row(0))) {}
+  // Of rows `first` on, beginning with term `begin`.
+  __device__ Slice(const Factor<T, over>& factor, int64_t first, int64_t begin)
+      : pitch_(factor.pitch), count_(inside(factor.count - first - row(0))) {
+    const int64_t i = first + row(0), k = begin + term(0);
+    next_ = factor.data + (kAcross ? i * pitch_ + k : k * pitch_ + i);
+    if (factor.shift != nullptr) shifts_ = factor.shift + (kAcross ? k : i);
+  }
 
-  // Terms from k0 on, up to `end`.
-  __device__ void fetch(int64_t k0, int64_t end) {
-    const int64_t k = k0 + term(0);
-    const T* at = data_ + (kAcross ? k : k * pitch_);
-    valid_ = kAcross ? (k < end ? count_ : 0) : (count_ > 0 ? inside(end - k) : 0);
+  // The next kSlice terms, of which `rest` exist.
+  __device__ void fetch(int64_t rest) {
+    rest -= term(0);
+    valid_ = kAcross ? (rest > 0 ? count_ : 0) : (count_ > 0 ? inside(rest) : 0);
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) values_[e] = e < valid_ ? at[e * kApart * pitch_] : T{};
+    for (int e = 0; e < kEach; ++e) values_[e] = e < valid_ ? next_[e * kApart * pitch_] : T{};
     // All elements of a thread are of one column of the matrix.
-    if (shifts_ != nullptr && valid_ > 0) shift_ = kAcross ? shifts_[k] : *shifts_;
+    if (shifts_ != nullptr && valid_ > 0) shift_ = *shifts_;
+    next_ += kAcross ? kSlice : kSlice * pitch_;
+    if (kAcross && shifts_ != nullptr) shifts_ += kSlice;
   }
 
   __device__ void store(double* slice) const {
@@ -87,12 +92,12 @@ class Slice {
     return static_cast<int>(min(max(divide_up(rest, kApart), int64_t{0}), int64_t{kEach}));
   }
 
-  const T* data_;         // the first element, at term(0)
-  const double* shifts_;  // that of term 0, or of the thread's column
+  const T* next_;                   // the thread's first element of the next slice
+  const double* shifts_ = nullptr;  // and what is taken off it
   int64_t pitch_;
   int count_;      // elements of rows that exist
   int valid_ = 0;  // elements of the slice that exist
-  T values_[kEach];
+  T values_[kEach] = {};
   double shift_ = 0;
 };
 
@@ -106,10 +111,10 @@ class ExactTile {
                       bool diagonal, int64_t begin, int64_t end) {
     auto* present = reinterpret_cast<double*>(shared_memory());  // (2, 2, kSlice, kBlock)
     double* next = present + 2 * kSliceSize;
-    Slice<T, over> left(A, i0), right(B, j0);
+    Slice<T, over> left(A, i0, begin), right(B, j0, begin);
     const auto fetch = [&](int64_t k) {
-      left.fetch(k, end);
-      if (!diagonal) right.fetch(k, end);
+      left.fetch(end - k);
+      if (!diagonal) right.fetch(end - k);
     };
     const auto store = [&](double* stage) {
       left.store(stage);

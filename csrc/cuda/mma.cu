@@ -134,16 +134,13 @@ class Sums {
 #pragma unroll
       for (int part = 0; part < parts; ++part)
         gather(a[part], b[part], A, B, step * kStepPieces + part * Of::eights);
-#pragma unroll
-      for (int i = 0; i < Of::down; ++i)
-#pragma unroll
-        for (int j = 0; j < Of::across; ++j) {
-          if constexpr (parts == 2) {
-            mma_16x8x16<__nv_bfloat16>(sums_[i][j], a[1][i], b[0][j]);
-            mma_16x8x16<__nv_bfloat16>(sums_[i][j], a[0][i], b[1][j]);
-          }
-          mma_16x8x16<__nv_bfloat16>(sums_[i][j], a[0][i], b[0][j]);
-        }
+      // The smallest first; all fragments of one before the next, so that neighbours in time are
+      // independent.
+      if constexpr (parts == 2) {
+        add(a[1], b[0]);
+        add(a[0], b[1]);
+      }
+      add(a[0], b[0]);
     }
   }
 
@@ -185,6 +182,13 @@ class Sums {
       b[j + 1][0] = both[2];
       b[j + 1][1] = both[3];
     }
+  }
+
+  __device__ void add(const uint32_t (&a)[Of::down][4], const uint32_t (&b)[Of::across][2]) {
+#pragma unroll
+    for (int i = 0; i < Of::down; ++i)
+#pragma unroll
+      for (int j = 0; j < Of::across; ++j) mma_16x8x16<__nv_bfloat16>(sums_[i][j], a[i], b[j]);
   }
 
   float sums_[Of::down][Of::across][4] = {};

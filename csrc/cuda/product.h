@@ -53,7 +53,7 @@ struct Target {
 
 // grid (tiles, shares)
 template <class T, Over over>
-__global__ void __launch_bounds__(kExactThreads, kExactBlocks)
+__global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
     multiply_product(Target target,
                      double* partial,  // (shares, tiles, kBlock, kBlock) if there are several
                      const __grid_constant__ Factor<T, over> A,
