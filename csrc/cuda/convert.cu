@@ -15,8 +15,6 @@
 // Raw addresses and any pitch, unlike the kernel of tma.cu, and a shift: so this one is the
 // default. Work: parts (parts + 1) / 2 x n^2 p / 2 multiply-adds (n^2 p for n <= 64); X is read n /
 // tile times, mostly from the second-level cache.
-#include <algorithm>
-
 #include "core/error.h"
 #include "cuda/launch.h"
 #include "cuda/numbers.h"
@@ -34,11 +32,10 @@ template <class T, int parts, int tile>
 struct Shape {
   static constexpr int bands = tile / kBlock;
   static constexpr int threads = kProducers + bands * kWarpgroup;
-  [[maybe_unused]] static constexpr int operand =
-      tile * kRowBytes;                           // bytes of one part of one operand's chunk
-  static constexpr int each = tile / kRowsApart;  // eights of a producer, of one operand
+  static constexpr int operand = tile * kRowBytes;  // bytes of one part of one operand's chunk
+  static constexpr int each = tile / kRowsApart;    // eights of a producer, of one operand
   static constexpr int slots = kRawRegisters * sizeof(float) / (each * kEight * sizeof(T));
-  static_assert(slots >= 2 && slots % 2 == 0);
+  static_assert(slots >= 2 && slots % 2 == 0 && operand % (kPieces * kRowBytes) == 0);
 };
 
 #ifdef PYSCALE_HOPPER
@@ -66,8 +63,9 @@ class Producer {
  public:
   using Of = Shape<T, parts, tile>;
 
-  __device__ Producer(const Tile& at, int64_t n)
-      : end_(at.work.end),
+  __device__ Producer(const Tile& at, int64_t n, uint64_t policy)
+      : policy_(policy),
+        end_(at.work.end),
         pitch_(at.work.problem->pitch),
         operands_(at.operands()),
         units_(at.chunks * operands_),
@@ -132,7 +130,8 @@ class Producer {
 #pragma unroll
     for (int e = 0; e < Of::each; ++e)
       raw[e] =
-          fetch_eight(row + e * kRowsApart * pitch_, e * kRowsApart < rows ? exist : 0, aligned_);
+          fetch_eight(row + e * kRowsApart * pitch_, e * kRowsApart < rows ? exist : 0, aligned_,
+                      [&](const uint4* from) { return load_constant(from, policy_); });
   }
 
   __device__ __forceinline__ void fetch_shift(int unit) {
@@ -161,6 +160,7 @@ class Producer {
     }
   }
 
+  uint64_t policy_;
   int64_t end_, pitch_, begin_;
   int operands_, units_;
   bool aligned_;
@@ -190,7 +190,8 @@ __global__ void __launch_bounds__(Shape<T, parts, tile>::threads, 1)
                   static_cast<uint32_t>(active * kWarpgroupWarps));
   if (threadIdx.x < kProducers) {
     if constexpr (Of::bands == 2) registers_increase<152>();
-    Producer<T, parts, tile>(at, group.n).run(ring);
+    // Numbers that are read once make room for the partial sums, which come again.
+    Producer<T, parts, tile>(at, group.n, tiles == 1 ? evict_first() : evict_normal()).run(ring);
   } else {
     if constexpr (Of::bands == 2) registers_decrease<104>();
     const int band = static_cast<int>(threadIdx.x) / kWarpgroup - kProducers / kWarpgroup;

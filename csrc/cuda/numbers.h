@@ -31,14 +31,14 @@ struct Eight {
   uint4 words[kEight * sizeof(T) / sizeof(uint4)];
 };
 
-// The eight elements from `row` on, of which `valid` exist; 0 beyond.
-template <class T>
-__device__ __forceinline__ Eight<T> fetch_eight(const T* row, int valid, bool aligned) {
+// The eight elements from `row` on, of which `valid` exist; 0 beyond. `load` brings 16 bytes.
+template <class T, class Load>
+__device__ __forceinline__ Eight<T> fetch_eight(const T* row, int valid, bool aligned, Load load) {
   Eight<T> eight;
   if (aligned && valid >= kEight) {
 #pragma unroll
     for (int w = 0; w < static_cast<int>(sizeof(Eight<T>) / sizeof(uint4)); ++w)
-      eight.words[w] = __ldg(reinterpret_cast<const uint4*>(row) + w);
+      eight.words[w] = load(reinterpret_cast<const uint4*>(row) + w);
   } else {
     T values[kEight];
 #pragma unroll
@@ -46,6 +46,11 @@ __device__ __forceinline__ Eight<T> fetch_eight(const T* row, int valid, bool al
     memcpy(eight.words, values, sizeof(values));
   }
   return eight;
+}
+
+template <class T>
+__device__ __forceinline__ Eight<T> fetch_eight(const T* row, int valid, bool aligned) {
+  return fetch_eight(row, valid, aligned, [](const uint4* from) { return __ldg(from); });
 }
 
 template <class T>

@@ -49,6 +49,32 @@ __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+// ---- the second-level cache ----
+
+// Lines of loads with this policy make room before others: for what is read once.
+__device__ __forceinline__ uint64_t evict_first() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
+  return policy;
+}
+
+// What loads without a policy do.
+__device__ __forceinline__ uint64_t evict_normal() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_normal.b64 %0;" : "=l"(policy));
+  return policy;
+}
+
+// 16 bytes of what no kernel writes meanwhile. Volatile, so that it stays where it is written:
+// ahead of its use.
+__device__ __forceinline__ uint4 load_constant(const uint4* from, uint64_t policy) {
+  uint4 value;
+  asm volatile("ld.global.nc.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(from), "l"(policy));
+  return value;
+}
+
 // ---- mma.sync: any GPU from sm_80 on ----
 
 // Four 8 x 8 matrices of 16-bit numbers: lane l gives the address of row l % 8 of matrix l / 8, and
@@ -132,11 +158,11 @@ __device__ __forceinline__ void fence_async() {
 // Copies the box of the map whose first element is (row, column) and tells `b` of its bytes; what
 // lies outside of the matrix comes as zeros, and counts.
 __device__ __forceinline__ void load_tile(void* to, const CUtensorMap* map, uint64_t* b, int column,
-                                          int row) {
+                                          int row, uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
-      "l"(map), "r"(column), "r"(row), "r"(shared_address(b))
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
+      "l"(map), "r"(column), "r"(row), "r"(shared_address(b)), "l"(policy)
       : "memory");
 }
 

@@ -44,8 +44,11 @@ struct Maps {
 // ---- device helpers ----
 
 // Asks for all chunks of the share: `boxes` boxes from the given rows on. One thread's work.
+// Numbers that are read once make room in the second-level cache for the partial sums, which come
+// again.
 __device__ inline void produce(const Ring& ring, const CUtensorMap* map, const Work& work,
-                               int chunks, int boxes, int box_bytes, const int (&rows)[2]) {
+                               int chunks, int boxes, int box_bytes, const int (&rows)[2],
+                               uint64_t policy) {
   if (chunks == 0) return;
   prefetch_map(map);
   Turn turn;
@@ -53,8 +56,8 @@ __device__ inline void produce(const Ring& ring, const CUtensorMap* map, const W
     unsigned char* stage = ring.wait_empty(turn);
     barrier_expect(ring.full(turn), static_cast<uint32_t>(boxes * box_bytes));
     const int feature = static_cast<int>(work.begin) + chunk * kChunk;
-    load_tile(stage, map, ring.full(turn), feature, rows[0]);
-    if (boxes == 2) load_tile(stage + box_bytes, map, ring.full(turn), feature, rows[1]);
+    load_tile(stage, map, ring.full(turn), feature, rows[0], policy);
+    if (boxes == 2) load_tile(stage + box_bytes, map, ring.full(turn), feature, rows[1], policy);
     ring.advance(turn);
   }
 }
@@ -100,7 +103,7 @@ __global__ void __launch_bounds__(threads_of(tile), 1)
     const int rows[2] = {static_cast<int>(at.row) * tile, static_cast<int>(at.column) * tile};
     if (threadIdx.x == 0)
       produce(ring, maps.maps + (work.problem - group.problems), work, chunks, operands, kOperand,
-              rows);
+              rows, tiles == 1 ? evict_first() : evict_normal());
   } else {
     const int band = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
     if (band >= active) return;
@@ -127,7 +130,7 @@ __global__ void __launch_bounds__(kTriangleThreads, 1)
     registers_decrease<24>();
     if (threadIdx.x == 0)
       produce(ring, maps.maps + (work.problem - group.problems), work, chunks, kTriangleBoxes,
-              kBox * kRowBytes, {0, kBox});
+              kBox * kRowBytes, {0, kBox}, evict_first());
   } else {
     registers_increase<240>();
     float* blocks =

@@ -41,6 +41,11 @@ inline void named_barrier(int id, int threads) {
 
 inline void load_matrices(uint32_t (&r)[4], const void* row) { emulator::load_matrices(r, row); }
 
+// There is no cache, so its policies say nothing.
+inline uint64_t evict_first() { return 0; }
+inline uint64_t evict_normal() { return 0; }
+inline uint4 load_constant(const uint4* from, uint64_t) { return __ldg(from); }
+
 template <class T>
 void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   emulator::mma_16x8x16(half_type<T>(), d, a, b);
@@ -90,7 +95,8 @@ inline void fence_async() {
   block.scheduler.pause();
 }
 
-inline void load_tile(void* to, const CUtensorMap* map, uint64_t* b, int column, int row) {
+inline void load_tile(void* to, const CUtensorMap* map, uint64_t* b, int column, int row,
+                      uint64_t /*policy*/) {
   emulator::Block& block = hopper("cp.async.bulk.tensor");
   block.loads.issue(to, map, b, column, row);
   block.scheduler.pause();
