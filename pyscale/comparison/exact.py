@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -42,6 +44,7 @@ class ExactStrategy:
         self._rows: list[str] = []
         self._xs: dict[str, Tensor] = {}
         self._ys: dict[str, Tensor] = {}
+        self._types: dict[tuple[str, str], torch.dtype] = {}  # of the activations, which pooling may widen
         self._begun = False  # whether the rows of the batch in progress are with the moments already
         self._grids_x: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
         self._grids_y = self._grids_x if same else defaultdict(list)
@@ -51,6 +54,7 @@ class ExactStrategy:
         self._batch, self._begun = batch, False
         self._xs.clear()
         self._ys.clear()
+        self._types.clear()
 
     def take_x(self, row: str, activation: Tensor) -> None:
         """Keep the features of an activation of model_x."""
@@ -65,20 +69,22 @@ class ExactStrategy:
         if self._moments is None or wait:
             self._ys[row] = features
             return
-        if not self._begun:
-            self._moments.update_rows(self._xs)
-            self._begun = True
-        self._moments.update_column(row, features, self._xs)
+        with self._naming(self._xs, {row: features}):
+            if not self._begun:
+                self._moments.update_rows(self._xs)
+                self._begun = True
+            self._moments.update_column(row, features)
 
     def finish(self, rows: list[str], columns: list[str], samples: int) -> None:
         """Add what was kept."""
         if self._moments is None:
             self._check_memory(rows, columns)
             self._moments = AllPairsMoments(rows, columns, unequal="nan")
-        if self._same:
-            self._moments.update(self._xs)
-        elif not self._begun:
-            self._moments.update(self._xs, self._ys)
+        with self._naming(self._xs, self._ys):
+            if self._same:
+                self._moments.update(self._xs)
+            elif not self._begun:
+                self._moments.update(self._xs, self._ys)
         self._samples += samples
         self.begin(self._batch)
 
@@ -105,10 +111,25 @@ class ExactStrategy:
 
     def _features(self, row: str, label: str, activation: Tensor, *, keep: bool) -> Tensor:
         features = features_for_moments(activation, self._options.features)
-        if not bool(torch.isfinite(features).all()):
-            check_finite(activation, f"activations of layer {row!r} of {label} in batch {self._batch}")
+        self._types[label, row] = activation.dtype
         shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
         return features.clone() if keep and shared else features
+
+    @contextmanager
+    def _naming(self, xs: Mapping[str, Tensor], ys: Mapping[str, Tensor]) -> Iterator[None]:
+        """Say of which model and batch features are that the moments refuse for NaN or infinity.
+
+        The moments look for them once for all layers, so that a GPU need not be waited for in every hook.
+        """
+        try:
+            yield
+        except ValueError:
+            for label, layers in (("model_x", xs), ("model_y", ys)):
+                for row, features in layers.items():
+                    if not bool(torch.isfinite(features).all()):
+                        subject = f"activations of layer {row!r} of {label} in batch {self._batch}"
+                        check_finite(features.to(self._types[label, row]), subject)
+            raise
 
     def _values(self, moments: AllPairsMoments) -> Matrix:
         match self._options.metric:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+import operator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import Self
 
 from pyscale.metrics.canonical import WeightBy, certain_ones, chance_r2, projection_weighted
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
-from pyscale.metrics.moments import CrossMoments, Moments, gram_product
+from pyscale.metrics.moments import Moments, gram_product
 from pyscale.metrics.pair_gathering import PairGathering
-from pyscale.metrics.streaming import nuclear_ratio
+from pyscale.metrics.pair_products import BATCH, Block, Pair, pair_batches
+from pyscale.metrics.row_buffer import ENOUGH_ROWS, MOST_BYTES
+from pyscale.metrics.spectra import correlation_sums, filled_up, nuclear_norms
 from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
 
 Table: TypeAlias = NDArray[np.float64]
+
+
+class _Whitening(NamedTuple):
+    """The whitened directions of all layers, and what they were made from."""
+
+    options: tuple[float, ...]
+    means: list[Tensor]
+    x: dict[int, WhitenedMoments]
+    y: dict[int, WhitenedMoments]
 
 
 class AllPairsMoments(PairGathering):
@@ -28,7 +41,9 @@ class AllPairsMoments(PairGathering):
     Every result is a float64 array (rows, columns), NaN where a layer is constant to rounding.
 
     Each layer's own moments are kept once, those of pairs once for each pair, in float64: about 8 bytes for every
-    entry of every (p, q); see :func:`bytes_needed`.
+    entry of every (p, q); see :func:`bytes_needed`. Up to 1023 samples, of up to 256 MiB and one update, are held until
+    there are more of them or somebody asks: many small updates cost little more than one. When that is changes results
+    by rounding alone.
 
     Args:
         rows: Names of the first set's layers; those of the first update by default.
@@ -47,6 +62,17 @@ class AllPairsMoments(PairGathering):
         (array([[1.]]), (1, 1))
     """
 
+    _whitening: _Whitening | None = None  # what was asked for last: two tables may want the same
+
+    def reset(self) -> Self:
+        """Forget all samples, and the names of layers that were not given to the constructor.
+
+        Returns:
+            The metric itself.
+        """
+        self._whitening = None
+        return super().reset()
+
     def compute(self) -> Table:
         """Return the unbiased linear CKA of all pairs: :meth:`cka`."""
         return self.cka()
@@ -54,104 +80,149 @@ class AllPairsMoments(PairGathering):
     def cka(self, estimator: Estimator = "unbiased") -> Table:
         """Return the linear CKA of all pairs over all samples."""
         check_choice("estimator", estimator, tuple(LEAST_SAMPLES))
-
         self._check_seen(LEAST_SAMPLES[estimator])
-        norms_x = {i: float(x.gram_square(estimator).sqrt()) for i, x in self._x.items()}
-        norms_y = norms_x
-        if not self._names.same:
-            norms_y = {j: float(y.gram_square(estimator).sqrt()) for j, y in self._y.items()}
-
-        def entry(i: int, j: int, xy: CrossMoments) -> float:
-            x, y, norms = self._x[i], self._y[j], norms_x[i] * norms_y[j]
-            product = gram_product(xy.S.square().sum(), xy.w, x.trace, y.trace, x.n, estimator)
-            return float(product) / norms if norms else float("nan")
-
-        table = self._table("CKA", entry)
-        self._warn_degenerate(norms_x, norms_y)
+        norms_x = _gathered([x.gram_square(estimator).sqrt() for x in self._rows()])
+        norms_y = _gathered([y.gram_square(estimator).sqrt() for y in self._columns()])
+        pairs = self._listed()
+        i, j = (torch.tensor(places, dtype=torch.int64) for places in ([a for a, _ in pairs], [b for _, b in pairs]))
+        squares, w = self._squares()
+        trace_x, trace_y = (_gathered([part.trace for part in side]) for side in (self._rows(), self._columns()))
+        n = torch.tensor([x.n for x in self._rows()], dtype=torch.float64)
+        products = gram_product(squares, w, trace_x[i], trace_y[j], n[i], estimator)
+        norms = norms_x[i] * norms_y[j]
+        table = self._table("CKA", pairs, torch.where(norms > 0, products / norms, torch.nan))
+        self._warn_degenerate(norms_x.tolist(), norms_y.tolist())
         return table
 
     def zscores(self) -> Table:
         """Return the unbiased CKA in standard deviations under permutations of the samples: CKA sqrt(n (n - 3)/2)."""
         table = self.cka()
-        n = np.array([self._x[i].n for i in range(len(self._x))], dtype=np.float64)[:, None]
+        n = np.array([x.n for x in self._rows()], dtype=np.float64)[:, None]
         return np.asarray(table * np.sqrt(n * (n - 3) / 2))
 
     def cca(self, *, ridge: float = 0.0, rtol: float = 1e-6) -> Table:
         """Return the mean canonical correlation of all pairs."""
-        return self._canonical("CCA", lambda rho: rho.mean(), ridge=ridge, rtol=rtol)
+        return self._canonical("CCA", squares=False, ridge=ridge, rtol=rtol)
 
     def cca_r2(self, *, ridge: float = 0.0, rtol: float = 1e-6) -> Table:
         """Return the mean squared canonical correlation of all pairs."""
-        return self._canonical("CCA", lambda rho: rho.square().mean(), ridge=ridge, rtol=rtol)
+        return self._canonical("CCA", squares=True, ridge=ridge, rtol=rtol)
 
     def svcca(self, *, variance: float = 0.99, rtol: float = 1e-6) -> Table:
         """Return the mean correlation of the directions that hold ``variance`` in each layer, of all pairs."""
-        return self._canonical("SVCCA", lambda rho: rho.mean(), variance=variance, rtol=rtol)
+        return self._canonical("SVCCA", squares=False, variance=variance, rtol=rtol)
 
     def pwcca(self, *, weight_by: WeightBy = "narrower", rtol: float = 1e-6) -> Table:
         """Return the projection-weighted mean correlation of all pairs, rows taken for x."""
         check_choice("weight_by", weight_by, ("narrower", "x", "y"))
         x, y = self._whitened(rtol=rtol)
-
-        def weighted(i: int, j: int, xy: CrossMoments) -> float:
-            return float(projection_weighted(x[i].cross(y[j], xy.S), x[i], y[j], weight_by))
-
+        pairs, values = [], []
+        for block in self._blocks():
+            for i, S in zip(block.rows, block.S.split([self._sizes[i] for i in block.rows]), strict=True):
+                j = block.column
+                C = x[i].cross(y[j], S)
+                pairs.append((i, j))
+                values.append(projection_weighted(C, x[i], y[j], weight_by))
+                if self._names.same and i != j:
+                    pairs.append((j, i))
+                    values.append(projection_weighted(C.T, x[j], y[i], weight_by))
         self._warn_few_samples(x, y)
-        return self._table("PWCCA", weighted, symmetric=False)
+        return self._table("PWCCA", pairs, _gathered(values), symmetric=False)
 
     def procrustes(self) -> Table:
         """Return the Procrustes similarity of all pairs."""
         self._check_seen(2)
-        return self._table("Procrustes similarity", lambda i, j, xy: float(nuclear_ratio(self._x[i], self._y[j], xy)))
+        batches = [(pairs, nuclear_norms(S)) for pairs, S in pair_batches(self._blocks(), self._sizes)]
+        pairs = [pair for part, _ in batches for pair in part]
+        spread_x, spread_y = (_gathered([m.trace.sqrt() for m in side]) for side in (self._rows(), self._columns()))
+        norms = torch.stack([spread_x[i] * spread_y[j] for i, j in pairs])
+        values = _gathered([values for _, values in batches]) / norms
+        return self._table("Procrustes similarity", pairs, values.clamp(max=1))
 
     def chance_cka(self, estimator: Estimator = "unbiased") -> Table:
         """Return the CKA that unrelated layers with these spectra would get, as :func:`pyscale.chance` does."""
         check_choice("estimator", estimator, tuple(LEAST_SAMPLES))
         self._check_seen(LEAST_SAMPLES[estimator])
+        pairs = self._listed()
+        if estimator == "unbiased":
+            return self._table(None, pairs, torch.zeros(len(pairs)))
 
-        def spread(x: Moments) -> float:
-            return float(x.trace / torch.linalg.vector_norm(x.S))
+        def spreads(side: Sequence[Moments]) -> list[float]:
+            spread: list[float] = _gathered([x.trace / torch.linalg.vector_norm(x.S) for x in side]).tolist()
+            return spread
 
-        def level(i: int, j: int, _: CrossMoments) -> float:
-            if estimator == "unbiased":
-                return 0.0
-            return spread(self._x[i]) * spread(self._y[j]) / (self._x[i].n - 1)
-
-        return self._table(None, level)
+        x, y = spreads(self._rows()), spreads(self._columns())
+        values = [x[i] * y[j] / (self._x[i].n - 1) for i, j in pairs]
+        return self._table(None, pairs, torch.tensor(values, dtype=torch.float64))
 
     def chance_cca_r2(self, *, ridge: float = 0.0, rtol: float = 1e-6) -> Table:
         """Return the R² that unrelated layers of these ranks would get."""
         x, y = self._whitened(ridge=ridge, rtol=rtol)
-        return self._table(None, lambda i, j, _: chance_r2(x[i], y[j], self._x[i].n))
+        pairs = self._listed()
+        values = [chance_r2(x[i], y[j], self._x[i].n) for i, j in pairs]
+        return self._table(None, pairs, torch.tensor(values, dtype=torch.float64))
 
-    def _table(
-        self, result: str | None, entry: Callable[[int, int, CrossMoments], float], *, symmetric: bool = True
-    ) -> Table:
-        """Return a table of the entries: NaN where a layer is constant, warned of where ``result`` names what is."""
-        table = np.full((len(self._x), len(self._y)), np.nan)
-        same = bool(self._names.same)
-        constant_x = [self._x[i].constant for i in range(len(self._x))]
-        constant_y = constant_x if same else [self._y[j].constant for j in range(len(self._y))]
-        flags = [*zip(self.rows or [], constant_x, strict=True), *zip(self.columns or [], constant_y, strict=True)]
+    # ---- What all tables are made of ----
+
+    def _rows(self) -> list[Moments]:
+        return [self._x[i] for i in range(len(self._x))]
+
+    def _columns(self) -> list[Moments]:
+        return [self._y[j] for j in range(len(self._y))]
+
+    @property
+    def _sizes(self) -> dict[int, int]:
+        """Features of each row."""
+        return {i: len(x.mean) for i, x in self._x.items()}
+
+    def _blocks(self) -> Iterator[Block]:
+        """Yield the co-moments of each column with its rows; for a set with itself also each layer's own."""
+        for j, pair in self._pairs.items():
+            if pair.rows:
+                yield Block(pair.rows, j, pair.moments.S)
+            if self._names.same:
+                yield Block([j], j, self._x[j].S)
+
+    def _listed(self) -> list[Pair]:
+        """Return the pairs in the order of the blocks; of a set with itself (i, j) with i <= j alone."""
+        return [(i, block.column) for block in self._blocks() for i in block.rows]
+
+    def _squares(self) -> tuple[Tensor, Tensor]:
+        """Return |S_xy|²_F and w of all pairs, in the order of the blocks, on the CPU."""
+        squares, w = [], []
+        for block in self._blocks():
+            squares.append(torch.linalg.vector_norm(block.S, dim=1).square())
+        for j, pair in self._pairs.items():
+            w.append(pair.moments.w)
+            if self._names.same:
+                w.append(self._x[j].w)
+        lengths = torch.tensor([self._sizes[i] for i, _ in self._listed()], device=self._device)
+        return torch.segment_reduce(torch.cat(squares), "sum", lengths=lengths).cpu(), _gathered(w)
+
+    def _table(self, result: str | None, pairs: Sequence[Pair], values: Tensor, *, symmetric: bool = True) -> Table:
+        """Return a table of the values: NaN where a layer is constant, warned of where ``result`` names what is."""
+        constant_x = _gathered([x.constant for x in self._rows()]).numpy()
+        constant_y = _gathered([y.constant for y in self._columns()]).numpy()
         if result is not None:
+            flags = [*zip(self.rows or [], constant_x, strict=True), *zip(self.columns or [], constant_y, strict=True)]
             warn_constant((f"layer {n!r}" for n in dict.fromkeys(n for n, flag in flags if flag)), result)
             self._warn_unequal(result)
-        for i, j in np.ndindex(*table.shape):
-            xy = self._cross(i, j)
-            if xy is None or constant_x[i] or constant_y[j]:
-                continue
-            mirrored = same and symmetric and i > j
-            table[i, j] = table[j, i] if mirrored else entry(i, j, xy)
+        table = np.full((len(self._x), len(self._y)), np.nan)
+        for (i, j), value in zip(pairs, values.tolist(), strict=True):
+            table[i, j] = value
+            if self._names.same and symmetric:
+                table[j, i] = value
+        table[constant_x[:, None] | constant_y[None, :]] = np.nan
         return table
 
-    def _warn_degenerate(self, norms_x: dict[int, float], norms_y: dict[int, float]) -> None:
+    def _warn_degenerate(self, norms_x: Sequence[float], norms_y: Sequence[float]) -> None:
         """Warn of layers that vary, but whose centred Gram is 0 to rounding."""
-        sides = ((self.rows, self._x, norms_x), (self.columns, self._x if self._names.same else self._y, norms_y))
+        sides = ((self.rows, self._rows(), norms_x), (self.columns, self._columns(), norms_y))
         names = [
             name
             for layers, side, norms in sides
-            for i, name in enumerate(layers or [])
-            if norms[i] == 0 and not side[i].constant
+            for name, moments, norm in zip(layers or [], side, norms, strict=True)
+            if norm == 0 and not bool(moments.constant)
         ]
         warn_degenerate((f"layer {name!r}" for name in dict.fromkeys(names)), "CKA")
 
@@ -159,36 +230,38 @@ class AllPairsMoments(PairGathering):
         self, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
     ) -> tuple[dict[int, WhitenedMoments], dict[int, WhitenedMoments]]:
         self._check_seen(2)
+        options = (rtol, variance, ridge)
+        means = [part.mean for part in [*self._rows(), *self._columns()]]  # new ones with every sample
+        last = self._whitening
+        if last is None or last.options != options or not all(map(operator.is_, last.means, means)):
 
-        def whiten(side: dict[int, Moments]) -> dict[int, WhitenedMoments]:
-            return {i: whiten_moments(x, rtol=rtol, variance=variance, ridge=ridge) for i, x in side.items()}
+            def whiten(side: dict[int, Moments]) -> dict[int, WhitenedMoments]:
+                return {i: whiten_moments(x, rtol=rtol, variance=variance, ridge=ridge) for i, x in side.items()}
 
-        x = whiten(self._x)
-        return x, (x if self._names.same else whiten(self._y))
+            x = whiten(self._x)
+            last = self._whitening = _Whitening(options, means, x, x if self._names.same else whiten(self._y))
+        return last.x, last.y
 
     def _canonical(
-        self,
-        result: str,
-        summary: Callable[[Tensor], Tensor],
-        *,
-        rtol: float,
-        variance: float = 1.0,
-        ridge: float = 0.0,
+        self, result: str, *, squares: bool, rtol: float, variance: float = 1.0, ridge: float = 0.0
     ) -> Table:
         x, y = self._whitened(rtol=rtol, variance=variance, ridge=ridge)
-
-        def entry(i: int, j: int, xy: CrossMoments) -> float:
-            return float(summary(torch.linalg.svdvals(x[i].cross(y[j], xy.S)).clamp(0, 1)))
-
+        left = {i: filled_up(side.directions) for i, side in x.items()}
+        right = left if y is x else {j: filled_up(side.directions) for j, side in y.items()}
+        pairs, sums = [], []
+        for part, C in pair_batches(self._blocks(), self._sizes, left, right):
+            pairs += part
+            sums.append(correlation_sums(C, squares=squares))
+        least = torch.tensor([min(x[i].rank, y[j].rank) for i, j in pairs])
         self._warn_few_samples(x, y)
-        return self._table(result, entry)
+        return self._table(result, pairs, _gathered(sums) / least)
 
     def _warn_few_samples(self, x: dict[int, WhitenedMoments], y: dict[int, WhitenedMoments]) -> None:
         """Warn once of all pairs that have correlations of 1 whatever the data, with the numbers of the worst."""
         certain = {
             (i, j): certain_ones(x[i], y[j], self._x[i].n)
-            for i, j in np.ndindex(len(x), len(y))
-            if self._cross(i, j) is not None and not (self._names.same and i >= j)
+            for i, j in sorted(self._listed())
+            if not (self._names.same and i == j)
         }
         few = {pair: count for pair, count in certain.items() if count > 0}
         if few:
@@ -202,10 +275,11 @@ class AllPairsMoments(PairGathering):
             )
 
     def _warn_unequal(self, result: str) -> None:
-        if self._unequal:
-            i, j = min(self._unequal)
+        unequal = self._unequal
+        if unequal:
+            i, j = unequal[0]
             warn(
-                f"{len(self._unequal)} pairs of layers have different numbers of rows, such as "
+                f"{len(unequal)} pairs of layers have different numbers of rows, such as "
                 f"{(self.rows or [])[i]!r} with {(self.columns or [])[j]!r}: {result} is NaN"
             )
 
@@ -213,18 +287,27 @@ class AllPairsMoments(PairGathering):
 def bytes_needed(features_x: Sequence[int], features_y: Sequence[int] | None = None) -> int:
     """Return the memory that :class:`AllPairsMoments` needs, in bytes, before anything is run.
 
-    The moments, the whitened directions of every layer, and the co-moments of one minibatch of the largest pair.
+    The moments, the whitened directions of every layer, the samples that are held until they are enough (those of one
+    update come on top), their float64 copies while they are added, and the matrices of those pairs that are computed
+    at once.
 
     Args:
         features_x: Features of each of the first set's layers.
         features_y: Features of each of the second set's layers; None for the first set with itself.
     """
+    ys = features_x if features_y is None else features_y
+    layers = [*features_x, *(features_y or [])]
     if features_y is None:
         pairs = sum(p * q for i, p in enumerate(features_x) for q in features_x[i + 1 :])
-        layers = list(features_x)
     else:
         pairs = sum(features_x) * sum(features_y)
-        layers = [*features_x, *features_y]
     own = sum(p * p for p in layers)
-    largest = max(features_x, default=0) * max(features_x if features_y is None else features_y, default=0)
-    return 8 * (2 * own + pairs + largest)
+    largest = max(features_x, default=0) * max(ys, default=0)
+    at_once = sum(features_x) * max(ys, default=0) + 4 * max(largest, min(BATCH, pairs))
+    rows = 8 * ENOUGH_ROWS * sum(layers)
+    return 8 * (3 * own + pairs + at_once) + min(rows, MOST_BYTES) + rows
+
+
+def _gathered(values: Sequence[Tensor]) -> Tensor:
+    """Return numbers (0-d or 1-d) of a device as one tensor on the CPU, waiting for them once."""
+    return torch.cat([value.reshape(-1) for value in values]).cpu()

@@ -178,13 +178,12 @@ def chance_r2(x: Whitened, y: Whitened, n: int) -> float:
     least = min(x.rank, y.rank)
     if least == 0:
         return float("nan")
-    traces = float(x.gain.square().sum() * y.gain.square().sum())
-    return min(1.0, traces / ((n - 1) * least))
+    return min(1.0, x.total * y.total / ((n - 1) * least))
 
 
 def certain_ones(x: Whitened, y: Whitened, n: int) -> int:
     """Return how many correlations of n samples are 1 whatever the data: rank_x + rank_y - (n - 1), or 0."""
-    if min(x.rank, y.rank) == 0 or bool((x.gain < 1).any()):
+    if min(x.rank, y.rank) == 0 or x.shrunk:
         return 0
     return max(0, x.rank + y.rank - (n - 1))
 

@@ -14,13 +14,15 @@ the right,
     v &\mathrel{+}= 2 S_{xy}^\top a + b t_x + n |a|^2 b \\
     w &\mathrel{+}= 2 b \cdot v + 2 a \cdot u + 4 a^\top S_{xy} b + |b|^2 t_x + |a|^2 t_y + n |a|^2 |b|^2 .
 
-Two sets merge by moving both to their common mean and adding. Raw second moments, which lose their digits to large
-means, are never formed.
+New samples are added about the means that hold with them; two sets merge by moving both to their common mean and
+adding. Raw second moments, which lose their digits to large means, are never formed.
+
+This module has the moments of one layer; those of pairs are in :mod:`pyscale.metrics.cross_moments`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -33,34 +35,47 @@ from pyscale.ops import add_moments_, merge_moments_
 from pyscale.ops.dtypes import accumulator_dtype
 
 _SLICE = 1 << 21  # elements of a centred slice: 16 MiB in float64
+_DEPTH = 1024  # rows of a slice at least: co-moments are read and written once for each
 _CANCELLED = 1e-13  # a sum of float64 terms below this share of the largest is rounding alone
 _CONSTANT = 4  # as in ops: a feature is constant where it strays at most this many eps of its type from its mean
 
 
 @dataclass(frozen=True)
 class Move:
-    """How the means of two sets of samples of one layer move when the sets are joined."""
+    """How the means of L layers, P features side by side, move when samples join the n they are the means of."""
 
     n: int
-    other_n: int
-    step: Tensor  # (p,): the first set's mean minus the common one
-    other_step: Tensor  # (p,): the second set's
-    trace: Tensor  # 0-d: Σ|x|² of the first set about its own mean
-    other_trace: Tensor
+    sizes: tuple[int, ...]  # features of each layer
+    mean: Tensor  # (P,): the new means
+    step: Tensor  # (P,): the old ones minus the new
+    spread: Tensor  # (L, P): the step of each layer in a row of its own, 0 elsewhere
+    trace: Tensor  # (L,): Σ|x|² of each layer about its old mean
 
-    @property
-    def weight(self) -> float:
-        """The weight n m / (n + m) of the rank-one term between the sets."""
-        return self.n * self.other_n / (self.n + self.other_n)
+    @classmethod
+    def joined(cls, moves: Sequence[Move]) -> Move:
+        """Return the moves of layers on the same samples, side by side."""
+        if len(moves) == 1:
+            return moves[0]
+        mean, step, trace = (torch.cat([getattr(move, name) for move in moves]) for name in ("mean", "step", "trace"))
+        spread = torch.block_diag(*(move.spread for move in moves))
+        return cls(moves[0].n, tuple(size for move in moves for size in move.sizes), mean, step, spread, trace)
 
-    @property
-    def apart(self) -> Tensor:
-        """The second set's mean minus the first's (p,)."""
-        return self.step - self.other_step
+    def apart(self, other: Move) -> Tensor:
+        """Return the old means (P,) of the other's samples, which join these, minus those of these."""
+        return self.step - other.step
+
+    def weight(self, other: Move) -> float:
+        """Return the weight n m / (n + m) of the rank-one term between two sets of samples that are joined."""
+        return self.n * other.n / (self.n + other.n)
+
+    def first(self, layers: int) -> Move:
+        """Return the moves of the first layers alone, sharing memory."""
+        p, sizes = sum(self.sizes[:layers]), self.sizes[:layers]
+        return Move(self.n, sizes, self.mean[:p], self.step[:p], self.spread[:layers, :p], self.trace[:layers])
 
 
 @dataclass
-class _Copied:
+class Copied:
     """A record of tensors and numbers that is copied whole."""
 
     shapes: ClassVar[Mapping[str, str]] = {}  # a letter for each dimension of each tensor, the same for equal sizes
@@ -90,7 +105,7 @@ class _Copied:
 
 
 @dataclass
-class Moments(_Copied):
+class Moments(Copied):
     """The centred moments of one layer: all that exact CKA and CCA need of it alone, in float64."""
 
     shapes = {"mean": "p", "S": "pp", "u": "p", "w": "", "low": "p", "high": "p"}  # noqa: RUF012
@@ -105,18 +120,11 @@ class Moments(_Copied):
     eps: float  # the coarsest rounding unit of the types seen
 
     @classmethod
-    def from_batch(cls, x: Tensor) -> Self:
-        """Return the moments of a batch (n, p), n >= 1, of any floating-point type."""
-        wide = accumulator_dtype(x.device)
-        p = x.shape[1]
-        mean = x.mean(dim=0, dtype=wide)
-        S = add_moments_(x.new_zeros((p, p), dtype=wide), x, mean)
-        u, w = x.new_zeros((p,), dtype=wide), x.new_zeros((), dtype=wide)
-        for a, _ in centred_slices(x, mean):
-            r = a.square().sum(dim=1)
-            u += r @ a
-            w += r.dot(r)
-        return cls(len(x), mean, S, u, w, x.amin(0).to(wide), x.amax(0).to(wide), torch.finfo(x.dtype).eps)
+    def empty(cls, p: int, device: torch.device) -> Self:
+        """Return the moments of no samples of p features."""
+        zero = torch.zeros(p, dtype=accumulator_dtype(device), device=device)
+        infinite = torch.full_like(zero, torch.inf)
+        return cls(0, zero, zero.new_zeros((p, p)), zero.clone(), zero.new_zeros(()), infinite, -infinite, 0.0)
 
     @property
     def trace(self) -> Tensor:
@@ -124,11 +132,11 @@ class Moments(_Copied):
         return self.S.diagonal().sum()
 
     @property
-    def constant(self) -> bool:
-        """Whether every feature j has max_i |x_ij - m_j| <= 4 eps max_i |x_ij|, eps of the input's type."""
+    def constant(self) -> Tensor:
+        """Whether every feature j has max_i |x_ij - m_j| <= 4 eps max_i |x_ij|, eps of the input's type; 0-d bool."""
         spread = torch.maximum(self.high - self.mean, self.mean - self.low)
         largest = torch.maximum(self.high.abs(), self.low.abs())
-        return bool((spread <= _CONSTANT * self.eps * largest).all())
+        return (spread <= _CONSTANT * self.eps * largest).all()
 
     def gram_square(self, estimator: str) -> Tensor:
         """Return the inner product of the centred linear Gram with itself, 0-d; 0 where it is rounding alone."""
@@ -136,62 +144,75 @@ class Moments(_Copied):
         square = gram_product(biased, self.w, self.trace, self.trace, self.n, estimator)
         return torch.where(is_noise(square, biased), 0.0, square)
 
-    def move(self, other: Moments) -> Move:
-        """Return how the means move when ``other`` is merged into these moments."""
-        apart = other.mean - self.mean
-        total = self.n + other.n
-        step, other_step = apart * (-other.n / total), apart * (self.n / total)
-        return Move(self.n, other.n, step, other_step, self.trace, other.trace)
+    def add_(self, x: Tensor, eps: float | None = None) -> Move:
+        """Add samples (n, p), n >= 1, of any floating-point type; return how the mean moved.
+
+        Args:
+            x: The samples.
+            eps: The rounding unit of the type they came in; that of the one they are in by default.
+        """
+        move = self._move_to(len(x), x.mean(dim=0, dtype=self.mean.dtype))
+        u, w = self._moved(move)
+        for a, _ in centred_slices(x, move.mean):
+            r = a.square().sum(dim=1)
+            u, w = u + r @ a, w + r.dot(r)
+        if move.n:
+            self.S.addr_(move.step, move.step, alpha=move.n)
+        add_moments_(self.S, x, move.mean)
+        self._take(move, u, w, len(x), x.amin(0).to(u.dtype), x.amax(0).to(u.dtype), eps or torch.finfo(x.dtype).eps)
+        return move
+
+    def moves(self, other: Moments) -> tuple[Move, Move]:
+        """Return how the means of both move when the two sets of samples are joined."""
+        return self._move_to(other.n, other.mean), other._move_to(self.n, self.mean)
 
     def merge_(self, other: Moments) -> Self:
         """Add the samples of ``other``, which is only read."""
-        move = self.move(other)
-        u, _, w = _moved(self.S, self.u, self.u, self.w, move.n, move.step, move.step, move.trace, move.trace)
-        t, far = move.other_trace, move.other_step
-        other_u, _, other_w = _moved(other.S, other.u, other.u, other.w, move.other_n, far, far, t, t)
-        self.u, self.w = u + other_u, w + other_w
-        merge_moments_(self.S, other.S, move.apart, move.apart, move.weight)
-        self.mean = self.mean - move.step
-        self.low, self.high = torch.minimum(self.low, other.low), torch.maximum(self.high, other.high)
-        self.n, self.eps = self.n + other.n, max(self.eps, other.eps)
+        mine, theirs = self.moves(other)
+        (u, w), (other_u, other_w) = self._moved(mine), other._moved(theirs)
+        apart = mine.apart(theirs)
+        merge_moments_(self.S, other.S, apart, apart, mine.weight(theirs))
+        self._take(mine, u + other_u, w + other_w, other.n, other.low, other.high, other.eps)
         return self
 
+    def _move_to(self, n: int, mean: Tensor) -> Move:
+        """Return how the mean moves when n samples of the given mean (p,) join."""
+        step = (self.mean - mean) * (n / (self.n + n))
+        return Move(self.n, (len(step),), self.mean - step, step, step[None], self.trace[None])
 
-@dataclass
-class CrossMoments(_Copied):
-    """What the pair of two layers adds to the moments of each, in float64."""
+    def _moved(self, move: Move) -> tuple[Tensor, Tensor]:
+        u, _, w = moved(self.S, self.u, self.u[None], self.w[None], move, move)
+        return u, w[0]
 
-    shapes = {"S": "pq", "u": "p", "v": "q", "w": ""}  # noqa: RUF012
-
-    S: Tensor  # (p, q): Σ x yᵀ
-    u: Tensor  # (p,): Σ |y|² x
-    v: Tensor  # (q,): Σ |x|² y
-    w: Tensor  # 0-d: Σ |x|² |y|²
-
-    @classmethod
-    def from_batch(cls, x: Tensor, y: Tensor, mean_x: Tensor, mean_y: Tensor) -> Self:
-        """Return the cross moments of a batch, (n, p) and (n, q), about its own means (p,) and (q,)."""
-        p, q = x.shape[1], y.shape[1]
-        S = add_moments_(mean_x.new_zeros((p, q)), x, mean_x, y, mean_y)
-        u, v, w = mean_x.new_zeros((p,)), mean_x.new_zeros((q,)), mean_x.new_zeros(())
-        for a, b in centred_slices(x, mean_x, y, mean_y):
-            r, s = a.square().sum(dim=1), b.square().sum(dim=1)
-            u += s @ a
-            v += r @ b
-            w += r.dot(s)
-        return cls(S, u, v, w)
-
-    def merge_(self, other: CrossMoments, x: Move, y: Move) -> Self:
-        """Add the samples of ``other``, which is only read, given how the means of the two layers move."""
-        u, v, w = _moved(self.S, self.u, self.v, self.w, x.n, x.step, y.step, x.trace, y.trace)
-        far = (other.S, other.u, other.v, other.w, x.other_n, x.other_step, y.other_step, x.other_trace, y.other_trace)
-        other_u, other_v, other_w = _moved(*far)
-        self.u, self.v, self.w = u + other_u, v + other_v, w + other_w
-        merge_moments_(self.S, other.S, x.apart, y.apart, x.weight)
-        return self
+    def _take(self, move: Move, u: Tensor, w: Tensor, n: int, low: Tensor, high: Tensor, eps: float) -> None:
+        self.u, self.w, self.mean = u, w, move.mean
+        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        self.n, self.eps = self.n + n, max(self.eps, eps)
 
 
-def gram_product(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int, estimator: str) -> Tensor:
+def moved(S: Tensor, u: Tensor, v: Tensor, w: Tensor, x: Move, y: Move) -> tuple[Tensor, Tensor, Tensor]:
+    """Return u (P,), v (L, q) and w (L,) about the new means; S (P, q), still about the old ones, is read.
+
+    Args:
+        S: Co-moments of L layers side by side with one other.
+        u: Σ |y|² x.
+        v: Σ |x|² y, a row for each of the L.
+        w: Σ |x|² |y|², likewise.
+        x: The moves of the L layers.
+        y: The move of the other.
+    """
+    if x.n == 0:
+        return u, v, w
+    n, a, b, A, t_x, t_y = x.n, x.step, y.step, x.spread, x.trace, y.trace
+    Sb, aa, bb = S @ b, A @ a, b.dot(b)
+    return (
+        u + 2 * Sb + a * t_y + n * bb * a,
+        v + 2 * (A @ S) + torch.outer(t_x + n * aa, b),
+        w + 2 * (v @ b) + 2 * (A @ u) + 4 * (A @ Sb) + bb * t_x + aa * t_y + n * aa * bb,
+    )
+
+
+def gram_product(square: Tensor, w: Tensor, t_x: Tensor, t_y: Tensor, n: int | Tensor, estimator: str) -> Tensor:
     r"""Return the inner product of the centred linear Grams of n samples from sums over features.
 
     .. math::
@@ -216,6 +237,11 @@ def is_noise(product: Tensor, square: Tensor) -> Tensor:
     return product.detach() <= _CANCELLED * square.detach()
 
 
+def slice_rows(columns: int) -> int:
+    """Return how many samples of so many features go through at once: what keeps a float64 copy of all from being."""
+    return max(_DEPTH, _SLICE // max(columns, 1))
+
+
 def centred_slices(
     x: Tensor, mean_x: Tensor, y: Tensor | None = None, mean_y: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -228,16 +254,3 @@ def centred_slices(
     for i in range(0, x.shape[0], step):
         a = x[i : i + step].to(mean_x.dtype) - mean_x
         yield a, (a if y is None or mean_y is None else y[i : i + step].to(mean_y.dtype) - mean_y)
-
-
-def _moved(
-    S: Tensor, u: Tensor, v: Tensor, w: Tensor, n: int, a: Tensor, b: Tensor, t_x: Tensor, t_y: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return u, v and w of n samples about means that are lower by a and b; S, still about the old ones, is read."""
-    Sb, aS = S @ b, a @ S
-    aa, bb = a.dot(a), b.dot(b)
-    return (
-        u + 2 * Sb + a * t_y + n * bb * a,
-        v + 2 * aS + b * t_x + n * aa * b,
-        w + 2 * b.dot(v) + 2 * a.dot(u) + 4 * a.dot(Sb) + bb * t_x + aa * t_y + n * aa * bb,
-    )

@@ -11,8 +11,10 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.base import Metric, check_shapes, plain_tensors
+from pyscale.metrics.cross_moments import Column, CrossMoments, add_together
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
-from pyscale.metrics.moments import CrossMoments, Moments, Move
+from pyscale.metrics.moments import Moments, Move
+from pyscale.metrics.row_buffer import ENOUGH_ROWS, RowBuffer
 from pyscale.metrics.validity import describe_nonfinite
 from pyscale.ops.arrays import as_matrix
 from pyscale.ops.gram import check_choice
@@ -21,15 +23,27 @@ Pair: TypeAlias = tuple[int, int]
 
 
 @dataclass
-class _Joined:
-    """A layer's part of the minibatch in progress."""
+class PairedColumn:
+    """A column's co-moments with the rows it is paired with."""
 
-    mean: Tensor  # (p,): of the minibatch
-    move: Move | None  # how the layer's mean moves; None in its first minibatch
+    rows: tuple[int, ...]  # places of the rows that have had as many samples in every minibatch
+    moments: CrossMoments
+
+
+@dataclass(frozen=True)
+class _Joining:
+    """Samples of a layer that have joined its own moments and are to join those of its pairs."""
+
+    x: Tensor  # (n, p)
+    move: Move
+    counts: tuple[int, ...]  # rows in each minibatch: those of layers that have the same samples are equal
 
 
 class PairGathering(Metric):
-    """Gathers the moments of every layer once, and those of every pair once; what they say is up to subclasses."""
+    """Gathers the moments of every layer once, and those of every pair once; what they say is up to subclasses.
+
+    Rows of minibatches of fewer than 1024 are held until there are as many, or 256 MiB, or somebody asks.
+    """
 
     def __init__(
         self,
@@ -76,13 +90,12 @@ class PairGathering(Metric):
             same_everywhere(rows, columns)
         names = self._names.agreed(list(rows), list(columns), same)
         device = next(iter(rows.values())).device
-        for layers, seen in ((rows, self._x), *(() if same else ((columns, self._y),))):
-            for name, x in layers.items():
-                self._check(name, x, seen, device)
+        self._check(rows, self._x, device)
+        if not same:
+            self._check(columns, self._y, device)
         self._names = names
         self._add_rows(rows)
-        for name, y in columns.items():
-            self._add_column(name, y, rows)
+        self._add_columns(columns)
         return self
 
     @plain_tensors()
@@ -90,28 +103,25 @@ class PairGathering(Metric):
         """Begin a minibatch with all of the first set's activations; :meth:`update_column` must follow for each column.
 
         ``rows`` and ``columns`` must have been given to the constructor. For those who see the second set's activations
-        one at a time; errors as in :meth:`update`.
+        one at a time. The tensors given must stay as they are until the last column; errors as in :meth:`update`.
         """
         if self._names.rows is None or self._names.columns is None:
             raise ValueError("update_rows needs the names of the layers: give rows and columns to AllPairsMoments")
         self._check_complete()
         rows = as_layers(xs, "xs", self._names.rows)
         names = self._names.agreed(self._names.rows, self._names.columns, False)
-        device = next(iter(rows.values())).device
-        for name, x in rows.items():
-            self._check(name, x, self._x, device)
+        self._check(rows, self._x, next(iter(rows.values())).device)
         self._names = names
         self._add_rows(rows)
         return self
 
     @plain_tensors()
-    def update_column(self, name: str, y: Tensor, xs: Mapping[str, Tensor]) -> Self:
+    def update_column(self, name: str, y: Tensor) -> Self:
         """Add one of the second set's activations to the minibatch begun by :meth:`update_rows`.
 
         Args:
             name: The column's name.
             y: Its activations, shape (n, q).
-            xs: What :meth:`update_rows` was given.
 
         Returns:
             The metric itself.
@@ -119,11 +129,10 @@ class PairGathering(Metric):
         if name not in self._missing:
             raise ValueError(f"no column {name!r} is awaited in this minibatch; awaited are {self._missing}")
         y = as_matrix(y, f"column {name!r}")
-        self._check(name, y, self._y, y.device)
-        rows = as_layers(xs, "xs", self._names.rows)
+        self._check({name: y}, self._y, y.device)
         if self.unequal == "error":
-            same_everywhere(rows, {name: y})
-        self._add_column(name, y, rows)
+            same_everywhere(self._batch, {name: y})
+        self._add_columns({name: y})
         return self
 
     def reset(self) -> Self:
@@ -135,9 +144,10 @@ class PairGathering(Metric):
         self._names = self._names.forgotten()
         self._x: dict[int, Moments] = {}  # by place among the rows
         self._y: dict[int, Moments] = {}  # by place among the columns; _x itself for a set with itself
-        self._pairs: dict[Pair, CrossMoments] = {}  # i < j alone for a set with itself
-        self._unequal: set[Pair] = set()
-        self._joined: list[_Joined] = []  # of the minibatch in progress
+        self._pairs: dict[int, PairedColumn] = {}  # by place among the columns
+        self._held_x, self._held_y = RowBuffer(), RowBuffer()  # the latter empty for a set with itself
+        self._batch: dict[str, Tensor] = {}  # rows of the minibatch in progress
+        self._joining: dict[int, _Joining] = {}  # those of them that are too many samples to be held
         self._missing: list[str] = []  # columns it still awaits
         self.batches = 0
         return self
@@ -154,49 +164,55 @@ class PairGathering(Metric):
         return {**self._names.state(), **features, "device": str(self._device)}
 
     def _move(self, device: torch.device) -> None:
-        self._check_complete()
+        self._flush()
         self._x = {i: x.to(device) for i, x in self._x.items()}
         self._y = self._x if self._names.same else {j: y.to(device) for j, y in self._y.items()}
-        self._pairs = {pair: xy.to(device) for pair, xy in self._pairs.items()}
+        self._pairs = {j: PairedColumn(pair.rows, pair.moments.to(device)) for j, pair in self._pairs.items()}
 
     def _state(self) -> dict[str, Any]:
-        self._check_complete()
+        self._flush()
         return {
             "names": self._names.state(),
             "batches": self.batches,
             "x": [self._x[i].state() for i in range(len(self._x))],
             "y": [] if self._names.same else [self._y[j].state() for j in range(len(self._y))],
-            "pairs": [[i, j, xy.state()] for (i, j), xy in self._pairs.items()],
-            "unequal": [list(pair) for pair in sorted(self._unequal)],
+            "pairs": [[j, list(pair.rows), pair.moments.state()] for j, pair in self._pairs.items()],
         }
 
     def _load(self, state: dict[str, Any]) -> None:
         names, batches = self._names.loaded(state["names"]), int(state["batches"])
         x = {i: Moments.from_state(part, self._device) for i, part in enumerate(state["x"])}
         y = x if names.same else {j: Moments.from_state(part, self._device) for j, part in enumerate(state["y"])}
-        pairs = {(int(i), int(j)): CrossMoments.from_state(part, self._device) for i, j, part in state["pairs"]}
-        for (i, j), xy in pairs.items():
-            check_shapes({"x": x[i].mean, "y": y[j].mean, "xy": xy.S}, {"x": "p", "y": "q", "xy": "pq"})
-        unequal = {(int(i), int(j)) for i, j in state["unequal"]}
+        pairs = {
+            int(j): PairedColumn(tuple(int(i) for i in rows), CrossMoments.from_state(part, self._device))
+            for j, rows, part in state["pairs"]
+        }
+        for j, pair in pairs.items():
+            means = torch.cat([pair.moments.u[:0], *(x[i].mean for i in pair.rows)])
+            found = {"x": means, "y": y[j].mean, "xy": pair.moments.S, "rows": torch.tensor(pair.rows)}
+            shapes = {"x": "p", "y": "q", "xy": "pq", "rows": "l", "w": "l"}
+            check_shapes({**found, "w": pair.moments.w}, shapes)
         self.reset()
-        self._names, self.batches, self._x, self._y = names, batches, x, y
-        self._pairs, self._unequal = pairs, unequal
+        self._names, self.batches, self._x, self._y, self._pairs = names, batches, x, y, pairs
         if x:
             self._device = x[0].mean.device
 
     def _merge(self, other: Self) -> None:
+        other._flush()
         if not other._x:
             return
         if not self._x:
             self._adopt(other)
             return
-        moves_x = {i: x.move(other._x[i]) for i, x in self._x.items()}
-        moves_y = moves_x if self._names.same else {j: y.move(other._y[j]) for j, y in self._y.items()}
-        self._unequal |= other._unequal
-        for i, j in [pair for pair in self._pairs if pair in self._unequal]:
-            del self._pairs[i, j]
-        for (i, j), xy in self._pairs.items():
-            xy.merge_(other._pairs[i, j], moves_x[i], moves_y[j])
+        self._flush()
+        moves_x = {i: x.moves(other._x[i]) for i, x in self._x.items()}
+        moves_y = moves_x if self._names.same else {j: y.moves(other._y[j]) for j, y in self._y.items()}
+        for j, pair in self._pairs.items():
+            both = tuple(i for i in pair.rows if i in other._pairs[j].rows)
+            self._pairs[j] = self._kept(pair, both)
+            if both:
+                moves = Move.joined([moves_x[i][0] for i in both]), Move.joined([moves_x[i][1] for i in both])
+                self._pairs[j].moments.merge_(self._kept(other._pairs[j], both).moments, moves, moves_y[j])
         for mine, theirs in [(self._x, other._x), *([] if self._names.same else [(self._y, other._y)])]:
             for i, x in mine.items():
                 x.merge_(theirs[i])
@@ -205,93 +221,139 @@ class PairGathering(Metric):
     def _adopt(self, other: Self) -> None:
         """Take a copy of all that ``other`` has seen, having seen nothing."""
         self._names = self._names.loaded(other._names.state())
-        self._device = self._device or other._device
+        self._device = self._device or other._device or torch.device("cpu")
         self._x = {i: x.to(self._device) for i, x in other._x.items()}
         self._y = self._x if self._names.same else {j: y.to(self._device) for j, y in other._y.items()}
-        self._pairs = {pair: xy.to(self._device) for pair, xy in other._pairs.items()}
-        self._unequal, self.batches = set(other._unequal), other.batches
+        self._pairs = {j: PairedColumn(pair.rows, pair.moments.to(self._device)) for j, pair in other._pairs.items()}
+        self.batches = other.batches
 
-    def _check(self, name: str, x: Tensor, seen: dict[int, Moments], device: torch.device) -> None:
-        """Raise ValueError unless a layer's activations fit what was seen before, are on ``device`` and are finite."""
-        layer = f"layer {name!r}"
-        if self._device is not None and x.device != self._device:
-            raise ValueError(f"{layer} is on {x.device} and the metric on {self._device}; move one of them")
-        if x.device != device:
-            raise ValueError(f"{layer} is on {x.device} and others are on {device}; move one of them")
+    def _check(self, layers: Mapping[str, Tensor], seen: dict[int, Moments], device: torch.device) -> None:
+        """Raise ValueError unless activations fit what was seen before, are on ``device`` and are finite."""
         names = (self._names.rows if seen is self._x else self._names.columns) or []
-        index = names.index(name) if name in names else -1
-        if index in seen and x.shape[1] != len(seen[index].mean):
-            raise ValueError(f"{layer} has {x.shape[1]} features; earlier updates had {len(seen[index].mean)}")
-        if x.shape[0] == 0:
-            raise ValueError(f"{layer} has no samples in batch {self.batches}")
-        if not bool(torch.isfinite(x).all()):
-            raise ValueError(f"activations of {layer} in batch {self.batches} hold {describe_nonfinite(x)}")
+        for name, x in layers.items():
+            layer = f"layer {name!r}"
+            if self._device is not None and x.device != self._device:
+                raise ValueError(f"{layer} is on {x.device} and the metric on {self._device}; move one of them")
+            if x.device != device:
+                raise ValueError(f"{layer} is on {x.device} and others are on {device}; move one of them")
+            index = names.index(name) if name in names else -1
+            if index in seen and x.shape[1] != len(seen[index].mean):
+                raise ValueError(f"{layer} has {x.shape[1]} features; earlier updates had {len(seen[index].mean)}")
+            if x.shape[0] == 0:
+                raise ValueError(f"{layer} has no samples in batch {self.batches}")
+        finite = torch.stack([torch.isfinite(x).all() for x in layers.values()])
+        if not bool(finite.all()):  # one answer to wait for, not one for each layer
+            name = list(layers)[finite.tolist().index(False)]
+            nonfinite = describe_nonfinite(layers[name])
+            raise ValueError(f"activations of layer {name!r} in batch {self.batches} hold {nonfinite}")
 
     def _add_rows(self, rows: dict[str, Tensor]) -> None:
-        first = next(iter(rows.values()))
-        self._device = first.device
-        self._joined = [_join(self._x, i, x) for i, x in enumerate(rows.values())]
-        self._missing = list(self._names.columns or [])
+        self._device = next(iter(rows.values())).device
         if self._names.same:
             self._y = self._x
+        if any(len(x) >= ENOUGH_ROWS for x in rows.values()):
+            self._flush()  # what is held goes first, while no minibatch is half there
+        self._batch = rows
+        self._joining = self._join(dict(enumerate(rows.values())), self._x, self._held_x)
+        self._missing = list(self._names.columns or [])
 
-    def _add_column(self, name: str, y: Tensor, rows: dict[str, Tensor]) -> None:
-        j = (self._names.columns or []).index(name)
-        joined = self._joined[j] if self._names.same else _join(self._y, j, y)
-        for i, (x, row) in enumerate(zip(rows.values(), self._joined, strict=True)):
-            if not (self._names.same and i >= j):
-                self._add_pair((i, j), x, y, row, joined)
-        self._missing.remove(name)
-        if not self._missing:
-            self._joined = []
-            self.batches += 1
-
-    def _add_pair(self, pair: Pair, x: Tensor, y: Tensor, row: _Joined, column: _Joined) -> None:
-        if x.shape[0] != y.shape[0] or pair in self._unequal:
-            self._unequal.add(pair)
-            self._pairs.pop(pair, None)
-            return
-        batch = CrossMoments.from_batch(x, y, row.mean, column.mean)
-        if row.move is None or column.move is None:
-            self._pairs[pair] = batch
+    def _add_columns(self, columns: dict[str, Tensor]) -> None:
+        names = self._names.columns or []
+        if self._names.same:
+            joining = self._joining
         else:
-            self._pairs[pair].merge_(batch, row.move, column.move)
+            joining = self._join({names.index(name): y for name, y in columns.items()}, self._y, self._held_y)
+        self._join_pairs(self._joining, joining)
+        self._missing = [name for name in self._missing if name not in columns]
+        if not self._missing:
+            self._batch, self._joining = {}, {}
+            self.batches += 1
+            if self._held_x.full or self._held_y.full:
+                self._flush()
+
+    def _join(self, layers: dict[int, Tensor], seen: dict[int, Moments], held: RowBuffer) -> dict[int, _Joining]:
+        """Hold the samples of layers that have few; add those of the others to their own moments and return them."""
+        joining = {}
+        for place, x in layers.items():
+            moments = seen.setdefault(place, Moments.empty(x.shape[1], x.device))
+            if len(x) < ENOUGH_ROWS or held.counts(place):
+                held.hold(place, x)
+            else:
+                joining[place] = _Joining(x, moments.add_(x), (len(x),))
+        return joining
+
+    @plain_tensors()
+    def _flush(self) -> None:
+        """Add all samples that are held to the moments."""
+        self._check_complete()
+
+        def take(seen: dict[int, Moments], held: RowBuffer) -> dict[int, _Joining]:
+            joining = {}
+            for place in held.places:
+                counts, (x, eps) = held.counts(place), held.take(place)
+                joining[place] = _Joining(x, seen[place].add_(x, eps), counts)
+            return joining
+
+        rows = take(self._x, self._held_x)
+        self._join_pairs(rows, rows if self._names.same else take(self._y, self._held_y))
+
+    def _join_pairs(self, rows: dict[int, _Joining], columns: dict[int, _Joining]) -> None:
+        """Add samples to the co-moments of all pairs of rows and columns that have had the same ones."""
+        together: dict[int, list[int]] = {}  # columns by the first of their rows, on which all others depend
+        for j, column in columns.items():
+            pair = self._pairs.get(j)
+            ever = pair.rows if pair else range(j if self._names.same else len(self._x))
+            kept = tuple(i for i in ever if i in rows and rows[i].counts == column.counts)
+            if pair is None:
+                moments = CrossMoments.empty([len(self._x[i].mean) for i in kept], self._y[j].mean)
+                self._pairs[j] = PairedColumn(kept, moments)
+            else:
+                self._pairs[j] = self._kept(pair, kept)
+            if kept:
+                together.setdefault(kept[0], []).append(j)
+        for js in together.values():
+            # layers that have had the same rows ever are in the same order everywhere: the others' rows come first
+            most = max((self._pairs[j].rows for j in js), key=len)
+            parts = [
+                Column(self._pairs[j].moments, len(self._pairs[j].rows), columns[j].x, columns[j].move) for j in js
+            ]
+            add_together([rows[i].x for i in most], [rows[i].move for i in most], parts)
+
+    def _kept(self, pair: PairedColumn, rows: tuple[int, ...]) -> PairedColumn:
+        """Return a column with some of its rows; itself where they are all of them."""
+        if rows == pair.rows:
+            return pair
+        sizes = [len(self._x[i].mean) for i in pair.rows]
+        return PairedColumn(rows, pair.moments.kept(sizes, [pair.rows.index(i) for i in rows]))
 
     def _check_complete(self) -> None:
         if self._missing:
             raise ValueError(f"batch {self.batches} lacks {', '.join(map(repr, self._missing))}: call update_column")
 
     def _check_seen(self, least: int) -> None:
-        """Raise ValueError unless every layer has ``least`` samples."""
+        """Raise ValueError unless every layer has ``least`` samples; add those held to the moments."""
         self._check_complete()
         if not self._x:
             raise ValueError("no samples were seen; call update first")
+        self._flush()
         n = min(part.n for part in [*self._x.values(), *self._y.values()])
         if n < least:
             raise ValueError(f"{n} samples were seen; at least {least} are needed")
 
-    def _cross(self, i: int, j: int) -> CrossMoments | None:
-        """Return the cross moments of a pair; None where its layers have different numbers of rows."""
-        if not self._names.same:
-            return self._pairs.get((i, j))
-        if i == j:
-            return own_moments(self._x[i])
-        xy = self._pairs.get((min(i, j), max(i, j)))
-        return xy if xy is None or i < j else CrossMoments(xy.S.T, xy.v, xy.u, xy.w)
+    @property
+    def _unequal(self) -> list[Pair]:
+        """Pairs whose layers have had different numbers of rows; of a set with itself, each once."""
+        return sorted(
+            (i, j)
+            for j, pair in self._pairs.items()
+            for i in range(j if self._names.same else len(self._x))
+            if i not in pair.rows
+        )
 
-
-def _join(seen: dict[int, Moments], index: int, x: Tensor) -> _Joined:
-    """Add a minibatch to a layer's own moments; return what its pairs need to follow."""
-    batch = Moments.from_batch(x)
-    if index not in seen:
-        seen[index] = batch
-        return _Joined(batch.mean, None)
-    move = seen[index].move(batch)
-    mean = batch.mean
-    seen[index].merge_(batch)
-    return _Joined(mean, move)
-
-
-def own_moments(x: Moments) -> CrossMoments:
-    """Return the cross moments of a layer with itself, sharing its memory: to be read only."""
-    return CrossMoments(x.S, x.u, x.u, x.w)
+    def _parts(self, j: int) -> dict[int, slice]:
+        """Return where each of a column's rows lies among their features side by side."""
+        parts, start = {}, 0
+        for i in self._pairs[j].rows:
+            parts[i] = slice(start, start + len(self._x[i].mean))
+            start = parts[i].stop
+        return parts

@@ -21,9 +21,12 @@ from pyscale.metrics.canonical import (
     projection_weighted,
     warn_few_samples,
 )
+from pyscale.metrics.cross_moments import Column, CrossMoments, add_together
 from pyscale.metrics.inputs import as_pair
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
-from pyscale.metrics.moments import CrossMoments, Moments, gram_product
+from pyscale.metrics.moments import Moments, gram_product
+from pyscale.metrics.row_buffer import ENOUGH_ROWS, RowBuffer
+from pyscale.metrics.spectra import nuclear_norms
 from pyscale.metrics.validity import check_finite, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
@@ -36,22 +39,44 @@ class PairMoments(NamedTuple):
     y: Moments
     xy: CrossMoments
 
+    @classmethod
+    def empty(cls, p: int, q: int, device: torch.device) -> PairMoments:
+        """Return the moments of no samples of two layers of p and q features."""
+        x, y = Moments.empty(p, device), Moments.empty(q, device)
+        return cls(x, y, CrossMoments.empty([p], y.mean))
+
     def to(self, device: torch.device | str) -> PairMoments:
         """Return a copy on ``device``."""
         return PairMoments(self.x.to(device), self.y.to(device), self.xy.to(device))
 
+    def add_(self, x: Tensor, y: Tensor, eps_x: float | None = None, eps_y: float | None = None) -> None:
+        """Add samples, (n, p) and (n, q), and the rounding units of the types they came in, if they are in others."""
+        move_x, move_y = self.x.add_(x, eps_x), self.y.add_(y, eps_y)
+        add_together([x], [move_x], [Column(self.xy, 1, y, move_y)])
+
+    def merge_(self, other: PairMoments) -> None:
+        """Add the samples of ``other``, which is only read."""
+        self.xy.merge_(other.xy, self.x.moves(other.x), self.y.moves(other.y))
+        self.x.merge_(other.x)
+        self.y.merge_(other.y)
+
 
 class StreamingPair(Metric):
-    """A metric of two layers computed from their centred co-moments, in O(p² + q² + pq) float64 numbers."""
+    """A metric of two layers computed from their centred co-moments, in O(p² + q² + pq) float64 numbers.
+
+    Up to 1023 samples, of up to 256 MiB and one update, are held until there are more of them or somebody asks: many
+    small updates cost little more than one. When that is changes the result by rounding alone.
+    """
 
     def __init__(self) -> None:
         self._moments: PairMoments | None = None
+        self._held = RowBuffer()  # x is 0, y is 1
         self._numpy = False  # whether results are NumPy's, as the activations are
 
     @property
     def n(self) -> int:
         """Samples seen so far."""
-        return 0 if self._moments is None else self._moments.x.n
+        return 0 if self._moments is None else self._moments.x.n + self._held.rows(0)
 
     @plain_tensors()
     def update(self, x: Any, y: Any) -> Self:
@@ -72,11 +97,13 @@ class StreamingPair(Metric):
         self._check_sizes(tx, ty)
         if len(tx) == 0:
             return self
-        batch_x, batch_y = Moments.from_batch(tx), Moments.from_batch(ty)
-        for name, t, moments in (("x", tx, batch_x), ("y", ty, batch_y)):
-            if not bool(torch.isfinite(moments.w)):
-                check_finite(t, f"values of {name}")
-        self._join(PairMoments(batch_x, batch_y, CrossMoments.from_batch(tx, ty, batch_x.mean, batch_y.mean)))
+        if not bool(torch.isfinite(tx).all() & torch.isfinite(ty).all()):
+            check_finite(tx, "values of x")
+            check_finite(ty, "values of y")
+        if self._moments is None:
+            self._device = tx.device
+            self._moments = PairMoments.empty(tx.shape[1], ty.shape[1], tx.device)
+        self._add(self._moments, tx, ty)
         self._numpy = not isinstance(x, Tensor)
         return self
 
@@ -87,6 +114,7 @@ class StreamingPair(Metric):
             The metric itself.
         """
         self._moments = None
+        self._held.clear()
         return self
 
     @abstractmethod
@@ -98,6 +126,7 @@ class StreamingPair(Metric):
             raise ValueError("no samples were seen; call update first")
         if self.n < least:
             raise ValueError(f"{self.n} samples were seen; at least {least} are needed")
+        self._flush()
         return self._moments
 
     def _restore(self, result: Tensor) -> Any:
@@ -107,7 +136,7 @@ class StreamingPair(Metric):
 
     def _warn_constant(self, moments: PairMoments, result: str) -> bool:
         """Warn of sides that are constant to rounding; return whether there are any."""
-        constant = [name for name, side in (("x", moments.x), ("y", moments.y)) if side.constant]
+        constant = [name for name, side in (("x", moments.x), ("y", moments.y)) if bool(side.constant)]
         warn_constant(constant, result)
         return bool(constant)
 
@@ -119,15 +148,23 @@ class StreamingPair(Metric):
                 if t.shape[1] != len(seen.mean):
                     raise ValueError(f"{name} has {t.shape[1]} features; earlier updates had {len(seen.mean)}")
 
-    def _join(self, other: PairMoments) -> None:
-        if self._moments is None:
-            self._device = self._device or other.x.mean.device
-            self._moments = other.to(self._device)
+    def _add(self, moments: PairMoments, x: Tensor, y: Tensor) -> None:
+        """Hold samples, or add them where there are enough."""
+        if len(x) >= ENOUGH_ROWS:
+            self._flush()
+            moments.add_(x, y)
             return
-        x, y, xy = self._moments
-        xy.merge_(other.xy, x.move(other.x), y.move(other.y))
-        x.merge_(other.x)
-        y.merge_(other.y)
+        self._held.hold(0, x)
+        self._held.hold(1, y)
+        if self._held.full:
+            self._flush()
+
+    @plain_tensors()
+    def _flush(self) -> None:
+        """Add the samples held to the moments."""
+        if self._moments is not None and self._held.rows(0):
+            (x, eps_x), (y, eps_y) = self._held.take(0), self._held.take(1)
+            self._moments.add_(x, y, eps_x, eps_y)
 
     def _layout(self) -> dict[str, Any] | None:
         if self._moments is None:
@@ -136,9 +173,11 @@ class StreamingPair(Metric):
         return {**sizes, "device": str(self._device)}
 
     def _move(self, device: torch.device) -> None:
+        self._flush()
         self._moments = None if self._moments is None else self._moments.to(device)
 
     def _state(self) -> dict[str, Any]:
+        self._flush()
         moments = {} if self._moments is None else {k: v.state() for k, v in self._moments._asdict().items()}
         return {"numpy": self._numpy, **moments}
 
@@ -149,14 +188,26 @@ class StreamingPair(Metric):
             loaded = PairMoments(*sides, CrossMoments.from_state(state["xy"]))
             sizes = {"x": loaded.x.mean, "y": loaded.y.mean, "xy": loaded.xy.S}
             check_shapes(sizes, {"x": "p", "y": "q", "xy": "pq"})
-        self._moments, self._numpy = None, numpy
+        self.reset()
+        self._numpy = numpy
         if loaded is not None:
-            self._join(loaded)
+            self._adopt(loaded)
 
     def _merge(self, other: Self) -> None:
-        if other._moments is not None:
-            self._numpy = other._numpy if self._moments is None else self._numpy
-            self._join(other._moments)
+        other._flush()
+        if other._moments is None:
+            return
+        if self._moments is None:
+            self._numpy = other._numpy
+            self._adopt(other._moments)
+            return
+        self._flush()
+        self._moments.merge_(other._moments)
+
+    def _adopt(self, moments: PairMoments) -> None:
+        """Take a copy of all that another has seen, having seen nothing."""
+        self._device = self._device or moments.x.mean.device
+        self._moments = moments.to(self._device)
 
 
 class StreamingCKA(StreamingPair):
@@ -191,14 +242,14 @@ class StreamingCKA(StreamingPair):
         """
         moments = self._seen(LEAST_SAMPLES[self.estimator])
         if self._warn_constant(moments, "CKA"):
-            return self._restore(torch.full_like(moments.xy.w, torch.nan))
+            return self._restore(torch.full_like(moments.x.w, torch.nan))
         x, y, xy = moments
         xx, yy = x.gram_square(self.estimator), y.gram_square(self.estimator)
         degenerate = [name for name, square in (("x", xx), ("y", yy)) if bool(square == 0)]
         warn_degenerate(degenerate, "CKA")
         if degenerate:
-            return self._restore(torch.full_like(xy.w, torch.nan))
-        product = gram_product(xy.S.square().sum(), xy.w, x.trace, y.trace, self.n, self.estimator)
+            return self._restore(torch.full_like(x.w, torch.nan))
+        product = gram_product(xy.S.square().sum(), xy.w[0], x.trace, y.trace, self.n, self.estimator)
         return self._restore(product / (xx.sqrt() * yy.sqrt()))
 
     def _options(self) -> dict[str, Any]:
@@ -293,14 +344,9 @@ class StreamingProcrustes(StreamingPair):
         """
         moments = self._seen()
         if self._warn_constant(moments, "Procrustes similarity"):
-            return self._restore(torch.full_like(moments.xy.w, torch.nan))
-        return self._restore(nuclear_ratio(moments.x, moments.y, moments.xy))
+            return self._restore(torch.full_like(moments.x.w, torch.nan))
+        norms = moments.x.trace.sqrt() * moments.y.trace.sqrt()
+        return self._restore((nuclear_norms(moments.xy.S[None])[0] / norms).clamp(max=1))
 
     def _options(self) -> dict[str, Any]:
         return {}
-
-
-def nuclear_ratio(x: Moments, y: Moments, xy: CrossMoments) -> Tensor:
-    """Return |S_xy|_* / sqrt(tr S_xx tr S_yy), 0-d, at most 1."""
-    norm: Tensor = torch.linalg.svdvals(xy.S).sum() / (x.trace.sqrt() * y.trace.sqrt())
-    return norm.clamp(max=1)

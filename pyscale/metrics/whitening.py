@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,6 +29,16 @@ class Whitened:
         """Directions kept."""
         return len(self.sigma)
 
+    @cached_property
+    def total(self) -> float:
+        """tr(W Wᵀ): the rank without a ridge, less under one."""
+        return float(self.gain.square().sum())
+
+    @cached_property
+    def shrunk(self) -> bool:
+        """Whether a ridge has shrunk any direction."""
+        return bool((self.gain < 1).any())
+
 
 @dataclass(frozen=True)
 class WhitenedSet(Whitened):
@@ -44,11 +55,14 @@ class WhitenedSet(Whitened):
 class WhitenedMoments(Whitened):
     """Whitened directions of a set of which only the moments are known."""
 
+    @property
+    def directions(self) -> Tensor:
+        """What takes centred samples to their coordinates: W = X D, D (p, r)."""
+        return self.loadings * (self.gain / self.sigma.square())
+
     def cross(self, other: WhitenedMoments, S_xy: Tensor) -> Tensor:
         """Return W_xᵀ W_y (rank_x, rank_y) from the co-moments S_xy (p, q)."""
-        left = self.loadings * (self.gain / self.sigma.square())
-        right = other.loadings * (other.gain / other.sigma.square())
-        return left.T @ S_xy @ right
+        return self.directions.T @ S_xy @ other.directions
 
 
 def whiten_set(x: Tensor, *, constant: bool, rtol: float, variance: float = 1.0, ridge: float = 0.0) -> WhitenedSet:
@@ -77,7 +91,7 @@ def whiten_moments(moments: Moments, *, rtol: float, variance: float = 1.0, ridg
     squares, V = torch.linalg.eigh(moments.S)
     sigma, V = squares.flip(0).clamp_min(0).sqrt(), V.flip(1)
     least = max(rtol, (len(sigma) * torch.finfo(sigma.dtype).eps) ** 0.5)
-    kept = _kept(sigma, constant=moments.constant, rtol=least, variance=variance)
+    kept = _kept(sigma, constant=bool(moments.constant), rtol=least, variance=variance)
     c = _ridge_term(sigma, ridge, len(sigma))
     sigma, V = sigma[:kept], V[:, :kept]
     return WhitenedMoments(V * sigma, sigma, sigma / (sigma.square() + c).sqrt())

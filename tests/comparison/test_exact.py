@@ -144,9 +144,9 @@ def test_zscores():
 
 def test_co_moments_that_would_not_fit_are_refused_before_they_are_allocated():
     x, y = InPlaceNet(6, seed=1), InPlaceNet(9, seed=2)
-    with pytest.raises(ValueError, match=r"memory allows 1 MiB.*'conv' of model_y \(576 features\).*pool.*minibatch"):
-        exact(x, y, pictures(8, 8), memory="1MiB")
-    exact(x, y, pictures(8, 8), features="pool", memory="1MiB")
+    with pytest.raises(ValueError, match=r"memory allows 2 MiB.*'conv' of model_y \(576 features\).*pool.*minibatch"):
+        exact(x, y, pictures(8, 8), memory="2MiB")
+    exact(x, y, pictures(8, 8), features="pool", memory="2MiB")
 
 
 def test_a_constant_layer_is_nan_and_named():

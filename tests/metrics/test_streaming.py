@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pyscale as ps
-from pyscale.metrics import StreamingCCA, StreamingCKA, StreamingProcrustes
+from pyscale.metrics import StreamingCCA, StreamingCKA, StreamingProcrustes, row_buffer, streaming
 from tests import oracles
 from tests.metrics.samples import correlated, pieces
 
@@ -122,6 +122,41 @@ def test_bad_updates_change_nothing():
         metric.update(np.ones((20, 4), dtype=np.int64), y)
     assert metric.n == 20
     assert metric.compute() == before
+
+
+@pytest.mark.parametrize("enough", [1, 10, 26, 1000])
+def test_how_many_samples_are_held_is_of_no_account(monkeypatch, enough):
+    monkeypatch.setattr(streaming, "ENOUGH_ROWS", enough)
+    monkeypatch.setattr(row_buffer, "ENOUGH_ROWS", enough)
+    x, y = correlated(11, 60, 5, 4)
+    metric = streamed(StreamingCKA(), x + 50, y)
+    assert metric.n == 60
+    assert metric.compute() == pytest.approx(oracles.cka(x, y), rel=1e-10)
+    halves = [streamed(StreamingCCA(), x[rows], y[rows], (3, 20)) for rows in (slice(0, 28), slice(28, None))]
+    merged = halves[0].merge_state(halves[1])
+    np.testing.assert_allclose(merged.compute().correlations, oracles.canonical_correlations(x, y), atol=1e-10)
+
+
+def test_held_bytes_are_bounded(monkeypatch):
+    monkeypatch.setattr(row_buffer, "MOST_BYTES", 1500)
+    x, y = correlated(12, 60, 5, 4)
+    metric = StreamingCKA()
+    for a, b in zip(np.split(x, 12), np.split(y, 12), strict=True):
+        metric.update(a, b)
+        assert metric._held.bytes < 1500
+    assert metric._held.bytes > 0
+    assert metric.compute() == pytest.approx(oracles.cka(x, y), rel=1e-10)
+    assert metric._held.bytes == 0
+
+
+@pytest.mark.parametrize("n", [20, 1500])
+def test_samples_are_taken_as_they_were_given(n):
+    x, y = correlated(13, n, 4, 3)
+    a, b = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
+    metric = StreamingCKA().update(a, b)
+    a.relu_()
+    b.zero_()
+    assert metric.compute().item() == pytest.approx(oracles.cka(x, y), rel=1e-10)
 
 
 def test_updates_of_no_samples_add_nothing():

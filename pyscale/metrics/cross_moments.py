@@ -1,0 +1,110 @@
+"""Centred co-moments of pairs of layers: of one layer with several others, which lie side by side.
+
+What is added is the work of matrix products over all layers at once, not of a step for every pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from pyscale.metrics.moments import Copied, Move, moved, slice_rows
+from pyscale.ops import add_moments_, merge_moments_
+
+
+@dataclass
+class CrossMoments(Copied):
+    """What the pairs of a layer y with L layers x, P features side by side, add to the moments of each, in float64."""
+
+    shapes = {"S": "Pq", "u": "P", "v": "Lq", "w": "L"}  # noqa: RUF012
+
+    S: Tensor  # (P, q): Σ x yᵀ
+    u: Tensor  # (P,): Σ |y|² x
+    v: Tensor  # (L, q): Σ |x|² y, for each x
+    w: Tensor  # (L,): Σ |x|² |y|²
+
+    @classmethod
+    def empty(cls, sizes: Sequence[int], like: Tensor) -> Self:
+        """Return the moments of no samples of layers of the given sizes and a y of mean ``like`` (q,)."""
+        P, q, L = sum(sizes), len(like), len(sizes)
+        return cls(like.new_zeros((P, q)), like.new_zeros((P,)), like.new_zeros((L, q)), like.new_zeros((L,)))
+
+    def move_(self, x: Move, y: Move) -> None:
+        """Go over to new means, about which samples are then added."""
+        if x.n:
+            self.u, self.v, self.w = moved(self.S, self.u, self.v, self.w, x, y)
+            self.S.addr_(x.step, y.step, alpha=x.n)
+
+    def merge_(self, other: CrossMoments, x: tuple[Move, Move], y: tuple[Move, Move]) -> Self:
+        """Add the samples of ``other``, which is only read, given how the means move: of these samples, of those."""
+        mine = moved(self.S, self.u, self.v, self.w, x[0], y[0])
+        theirs = moved(other.S, other.u, other.v, other.w, x[1], y[1])
+        self.u, self.v, self.w = (a + b for a, b in zip(mine, theirs, strict=True))
+        merge_moments_(self.S, other.S, x[0].apart(x[1]), y[0].apart(y[1]), x[0].weight(x[1]))
+        return self
+
+    def kept(self, sizes: Sequence[int], places: Sequence[int]) -> CrossMoments:
+        """Return a copy without all layers x but those at the given places, of all of the given sizes."""
+        S, u = (
+            torch.cat([t.new_zeros((0, *t.shape[1:])), *(t.split(list(sizes))[k] for k in places)])
+            for t in (self.S, self.u)
+        )
+        rows = torch.tensor(places, dtype=torch.int64, device=self.v.device)
+        return CrossMoments(S, u, self.v[rows], self.w[rows])
+
+
+class Column(NamedTuple):
+    """A layer y of which samples are to be added, with the first L of the layers x."""
+
+    moments: CrossMoments
+    layers: int  # L
+    y: Tensor  # (n, q)
+    move: Move
+
+
+def add_together(xs: Sequence[Tensor], moves: Sequence[Move], columns: Sequence[Column]) -> None:
+    """Add samples to the co-moments of several columns.
+
+    Args:
+        xs: The samples of the layers x, each (n, p_i), of any floating-point types.
+        moves: How the means of each of them move.
+        columns: The layers y, each with some of the xs from the first on.
+    """
+    x = Move.joined(moves)
+    y = Move.joined([column.move for column in columns])
+    firsts = [x if column.layers == len(xs) else x.first(column.layers) for column in columns]
+    for column, first in zip(columns, firsts, strict=True):
+        column.moments.move_(first, column.move)
+    step = slice_rows(sum(x.sizes) + sum(y.sizes))
+    for k in range(0, len(xs[0]), step):
+        X = _side_by_side([t[k : k + step] for t in xs])
+        Y = _side_by_side([column.y[k : k + step] for column in columns])
+        U, V, W = _norm_sums(X, x, Y, y)
+        parts = zip(columns, firsts, V.split(list(y.sizes), dim=1), Y.split(list(y.sizes), dim=1), strict=True)
+        for j, (column, first, v, part) in enumerate(parts):
+            L, P, moments = column.layers, sum(first.sizes), column.moments
+            add_moments_(moments.S, X[:, :P], first.mean, part, column.move.mean)
+            moments.u = moments.u + U[:P, j]
+            moments.v = moments.v + v[:L]
+            moments.w = moments.w + W[:L, j]
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+
+def _norm_sums(X: Tensor, x: Move, Y: Tensor, y: Move) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Σ|y_j|² x (P, M), Σ|x_i|² y (L, Q) and Σ|x_i|²|y_j|² (L, M) of X (n, P) and Y (n, Q) about new means."""
+    a, b = X.to(x.mean.dtype) - x.mean, Y.to(y.mean.dtype) - y.mean
+    R, T = _squared_norms(a, x.sizes), _squared_norms(b, y.sizes)
+    return a.T @ T, R.T @ b, R.T @ T
+
+
+def _squared_norms(a: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Return |x_i|² of every sample and layer (n, L) of layers side by side (n, P)."""
+    return torch.stack([part.square().sum(dim=1) for part in a.split(list(sizes), dim=1)], dim=1)
