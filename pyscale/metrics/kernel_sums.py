@@ -126,18 +126,18 @@ def noise_floor(x: Tensor, kernel: str, precision: Precision) -> Tensor:
     noise. It is held against the largest squared distance from the first sample, over enough of the features to know
     its size. Nothing is waited for.
     """
-    wide = accumulator_dtype(x.device)
-    noise = _NOISE * _product_eps(x, precision)
+    dtype = accumulator_dtype(x.device) if precision == "exact" else result_dtype(x.dtype)
+    noise = _NOISE * (_SPLIT_EPS if splits(x, dtype) else torch.finfo(dtype).eps)
     if kernel == "rbf":
-        return x.new_full((), noise, dtype=wide)
-    some = x.detach()[:, :: max(1, x.shape[1] // _FEATURES)].to(wide)
+        return x.new_full((), noise, dtype=dtype)
+    some = x.detach()[:, :: max(1, x.shape[1] // _FEATURES)].to(dtype)
     distance2 = (some - some[:1]).square().sum(dim=1).max()
     return distance2 * (noise * x.shape[1] / max(some.shape[1], 1))
 
 
-def _product_eps(x: Tensor, precision: Precision) -> float:
-    narrow = accumulator_dtype(x.device) if precision == "exact" else result_dtype(x.dtype)
-    return _SPLIT_EPS if x.is_cuda and narrow == torch.float32 else torch.finfo(narrow).eps
+def splits(x: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether products of that type are formed of parts of the numbers, as on a GPU's tensor cores."""
+    return x.is_cuda and dtype == torch.float32
 
 
 def peaks(v: Tensor) -> Tensor:
