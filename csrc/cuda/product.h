@@ -49,7 +49,8 @@ struct Target {
   }
 };
 
-// ---- kernels ----
+// ---- kernels: each file that includes this has its own ----
+namespace {
 
 // grid (tiles, shares)
 template <class T, Over over>
@@ -79,7 +80,7 @@ __global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
 }
 
 // grid (tiles, kAddBlocks)
-static __global__ void __launch_bounds__(kAddThreads)
+__global__ void __launch_bounds__(kAddThreads)
     add_shares(Target target,
                const double* partial,  // (shares, tiles, kBlock, kBlock)
                int64_t shares) {
@@ -90,6 +91,8 @@ static __global__ void __launch_bounds__(kAddThreads)
   const Cell at = target.tile(blockIdx.x);
   target.put(at.row * kBlock + element / kBlock, at.column * kBlock + element % kBlock, total);
 }
+
+}  // namespace
 
 // ---- launchers ----
 

@@ -47,7 +47,9 @@ def of(compiled, file, arch):
 def test_every_kernel_is_there_for_every_architecture(compiled):
     machine, ptx = built_for()
     assert ptx_targets(Path(_native.__file__)) == ptx
-    sources = {path.stem for path in SOURCES.glob("*.cu") if "__global__" in path.read_text()}
+    # A header's kernels belong to each file that includes it.
+    signs = ["__global__", *(f'"cuda/{path.name}"' for path in SOURCES.glob("*.h") if "__global__" in path.read_text())]
+    sources = {path.stem for path in SOURCES.glob("*.cu") if any(sign in path.read_text() for sign in signs)}
     assert {(kernel.file, kernel.arch) for kernel in compiled} == {(file, arch) for file in sources for arch in machine}
 
 
