@@ -27,9 +27,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 # constraints.txt pins torch to its CPU wheel: an open request would bring several gigabytes of CUDA packages.
+# The emulator is for `test`: the CUDA kernels on the CPU.
 # setuptools warns of folders beside the package, which an editable install from the project's root is meant to have.
 $(VENV)/.built: $(VENV)/.installed $(NATIVE)
-	PYTHONWARNINGS='ignore:::setuptools.command.editable_wheel' \
+	PYSCALE_EMULATOR=ON PYTHONWARNINGS='ignore:::setuptools.command.editable_wheel' \
 	    $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	touch $@
 
@@ -48,10 +49,11 @@ lint: build lint-native
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
-# The native core once more, with every warning an error; its own build folder, so `build` keeps its objects.
+# The native core once more, with every warning an error; its own build folder, so `build` keeps its objects. One GPU
+# architecture is enough: what CI installs (`build`) is compiled for all of them, with warnings as errors too.
 lint-native: $(VENV)/.installed
 	$(BIN)/cmake -G Ninja -S . -B build/lint -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
-	    -DPYSCALE_WERROR=ON -DPYSCALE_CUDA=$(or $(PYSCALE_CUDA),AUTO) -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+	    -DPYSCALE_WERROR=ON -DPYSCALE_CUDA=$(or $(PYSCALE_CUDA),AUTO) -DPYSCALE_CUDA_ARCHS=80-real -DPython_EXECUTABLE=$(abspath $(BIN))/python \
 	    -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) --log-level=WARNING
 	$(BIN)/cmake --build build/lint
 
@@ -76,4 +78,4 @@ gpu-build gpu-test gpu-sanitize gpu-bench: gpu-%:
 	PYTHON=$(PYTHON) bash .ci/gpu $*
 
 clean:
-	rm -rf build dist *.egg-info pyscale/_native*.so $(VENV)/.built
+	rm -rf build dist *.egg-info pyscale/_native*.so pyscale/_emulated*.so $(VENV)/.built
