@@ -53,8 +53,8 @@ lint: build lint-native
 # architecture is enough: what CI installs (`build`) is compiled for all of them, with warnings as errors too.
 lint-native: $(VENV)/.installed
 	$(BIN)/cmake -G Ninja -S . -B build/lint -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
-	    -DPYSCALE_WERROR=ON -DPYSCALE_CUDA=$(or $(PYSCALE_CUDA),AUTO) -DPYSCALE_CUDA_ARCHS=80-real -DPython_EXECUTABLE=$(abspath $(BIN))/python \
-	    -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) --log-level=WARNING
+	    -DPYSCALE_WERROR=ON -DPYSCALE_CUDA=$(or $(PYSCALE_CUDA),AUTO) -DPYSCALE_CUDA_ARCHS=80-real \
+	    -DPython_EXECUTABLE=$(abspath $(BIN))/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) --log-level=WARNING
 	$(BIN)/cmake --build build/lint
 
 format: env
