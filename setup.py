@@ -3,6 +3,7 @@
 Environment:
     PYSCALE_CUDA        AUTO (default: CUDA where a compiler is found), ON (fail without one) or OFF.
     PYSCALE_CUDA_ARCHS  CMake's CUDA_ARCHITECTURES; the default list is in ``CMakeLists.txt``.
+    PYSCALE_EMULATOR    ON builds ``pyscale._emulated`` beside the sources too, for the tests of the CUDA kernels.
     PYSCALE_WERROR      ON makes warnings errors, as CI does.
 """
 
@@ -38,6 +39,7 @@ class CMakeBuild(build_ext):
             "PYSCALE_VERSION": self.distribution.get_version(),
             "PYSCALE_CUDA": os.environ.get("PYSCALE_CUDA", "AUTO"),
             "PYSCALE_CUDA_ARCHS": os.environ.get("PYSCALE_CUDA_ARCHS", ""),
+            "PYSCALE_EMULATOR": os.environ.get("PYSCALE_EMULATOR", "OFF"),
             "PYSCALE_WERROR": os.environ.get("PYSCALE_WERROR", "OFF"),
         }
         # An isolated build puts a new cmake and ninja in a folder that the next build won't have: a cached path
@@ -50,11 +52,19 @@ class CMakeBuild(build_ext):
         definitions = [f"-D{key}={value}" for key, value in options.items()]
         subprocess.run(["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(build), *definitions], check=True)
         subprocess.run(["cmake", "--build", str(build)], check=True)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed into place: writing over a library that some process has loaded would crash that process.
-        fresh = output.with_name(f".{output.name}.new")
-        shutil.copyfile(build / output.name, fresh)
-        fresh.replace(output)
+        put_into_place(build / output.name, output)
+        # Into the sources whatever is built: an editable install finds it there, and no wheel takes it along.
+        if options["PYSCALE_EMULATOR"] == "ON":
+            emulated = output.name.replace("_native", "_emulated")
+            put_into_place(build / emulated, ROOT / "pyscale" / emulated)
+
+
+def put_into_place(built: Path, output: Path) -> None:
+    """Copy under another name and rename: writing over a library that some process has loaded would crash it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh = output.with_name(f".{output.name}.new")
+    shutil.copyfile(built, fresh)
+    fresh.replace(output)
 
 
 setup(ext_modules=[CMakeExtension("pyscale._native")], cmdclass={"build_ext": CMakeBuild})

@@ -1,5 +1,5 @@
-// pyscale._emulated: the CUDA kernels, run by the emulator on memory of the CPU. For the tests; never
-// installed with the package.
+// pyscale._emulated: the CUDA kernels, run by the emulator on memory of the CPU. For the tests;
+// never installed with the package.
 #include <pybind11/pybind11.h>
 
 #include "bindings/register.h"

@@ -11,19 +11,20 @@ namespace {
 
 constexpr int kRegisters = 65536;  // of a multiprocessor
 
-// Asynchronous work, when no thread can run. Which is done first is left to chance.
+// Asynchronous work, when no thread can run. Products that are waited for come first, so that one
+// whose tile was not waited for finds it unfilled; the stage that was handed back too early is
+// already being overwritten, since a load spoils its destination when it is issued.
 bool complete_work() {
-  const bool loads = !block.loads.empty(), products = !block.due.empty();
-  if (!loads && !products) return false;
   Random& random = block.scheduler.random();
-  if (loads && (!products || random.once_in(2))) {
-    block.loads.complete_one(random);
-  } else {
+  if (!block.due.empty()) {
     std::swap(block.due[random.below(static_cast<uint32_t>(block.due.size()))], block.due.back());
     Warpgroup* warpgroup = block.due.back();
     block.due.pop_back();
     warpgroup->complete();
+    return true;
   }
+  if (block.loads.empty()) return false;
+  block.loads.complete_one(random);
   return true;
 }
 

@@ -8,7 +8,8 @@ namespace pyscale::emulator {
 namespace {
 
 void check_mask(uint32_t mask) {
-  if (mask != 0xFFFFFFFF) fail("a warp's instruction with the mask ", mask, ": the emulator takes full ones");
+  if (mask != 0xFFFFFFFF)
+    fail("a warp's instruction with the mask ", mask, ": the emulator takes full ones");
 }
 
 }  // namespace
@@ -39,5 +40,9 @@ uint64_t shuffle(uint32_t mask, uint64_t value, int source) {
 }
 
 int running_lane() { return static_cast<int>(block.thread().lane()); }
+
+void fail_misaligned(size_t bytes) {
+  fail("a load of ", bytes, " bytes from an address that is no multiple of that");
+}
 
 }  // namespace pyscale::emulator

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -13,6 +14,7 @@ void synchronize_warp(uint32_t mask);
 // The value that lane `source` of the running thread's warp gives.
 uint64_t shuffle(uint32_t mask, uint64_t value, int source);
 int running_lane();
+[[noreturn]] void fail_misaligned(size_t bytes);
 
 // Lane `source` may lie outside of the segment of `width` lanes: then the lane's own value.
 template <class T>
@@ -86,6 +88,8 @@ T atomicMax(T* to, std::common_type_t<T> value) {
 
 template <class T>
 T __ldg(const T* from) {
+  if (reinterpret_cast<uintptr_t>(from) % sizeof(T) != 0)
+    pyscale::emulator::fail_misaligned(sizeof(T));
   return *from;
 }
 inline void __threadfence() {}

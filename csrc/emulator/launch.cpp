@@ -16,8 +16,9 @@ std::mutex device;  // one launch at a time, whatever the caller's threads
 
 void check_launch(dim3 grid, dim3 size, size_t shared) {
   const uint64_t threads = uint64_t{size.x} * size.y * size.z;
-  PYSCALE_CHECK(threads > 0 && threads <= kMostThreads && size.z <= 64, "CUDA emulator: a block of (",
-                size.x, ", ", size.y, ", ", size.z, ") threads; expected 1 to ", kMostThreads);
+  PYSCALE_CHECK(threads > 0 && threads <= kMostThreads && size.z <= 64,
+                "CUDA emulator: a block of (", size.x, ", ", size.y, ", ", size.z,
+                ") threads; expected 1 to ", kMostThreads);
   PYSCALE_CHECK(grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x < 1u << 31 && grid.y < 1u << 16 &&
                     grid.z < 1u << 16,
                 "CUDA emulator: a grid of (", grid.x, ", ", grid.y, ", ", grid.z, ") blocks");

@@ -7,8 +7,12 @@ namespace pyscale::emulator {
 
 class Random {
  public:
-  explicit Random(uint64_t seed = 0) : state_(seed * 0x9E3779B97F4A7C15 + 1) {
-    for (int i = 0; i < 4; ++i) next();
+  // Seeds that differ little begin far apart (SplitMix64).
+  explicit Random(uint64_t seed = 0) {
+    uint64_t z = seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+    state_ = z ^ (z >> 31);
   }
 
   // A linear congruential generator, of which the upper half is good enough and cheap.

@@ -163,8 +163,7 @@ void Scheduler::activate(Thread* thread) {
 void Scheduler::report_deadlock() const {
   std::map<std::string, std::vector<unsigned>> reasons;
   for (unsigned i = 0; i < count_; ++i)
-    if (threads_[i].waits_for != nullptr)
-      reasons[threads_[i].waits_for->describe()].push_back(i);
+    if (threads_[i].waits_for != nullptr) reasons[threads_[i].waits_for->describe()].push_back(i);
   std::ostringstream message;
   message << "deadlock:";
   for (const auto& [reason, ids] : reasons)

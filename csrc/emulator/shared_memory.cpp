@@ -28,7 +28,8 @@ void SharedMemory::end() const {
   // All equal to the first, and the first untouched.
   const unsigned char* rest = threads_view_ + bytes_;
   if (rest[0] != kPoison || std::memcmp(rest, rest + 1, kGuard - 1) != 0)
-    fail("the block wrote beyond the ", bytes_, " bytes of shared memory that it was launched with");
+    fail("the block wrote beyond the ", bytes_,
+         " bytes of shared memory that it was launched with");
 }
 
 uint32_t SharedMemory::offset(const void* address, size_t bytes, size_t alignment,
@@ -42,8 +43,8 @@ uint32_t SharedMemory::offset(const void* address, size_t bytes, size_t alignmen
 
 void SharedMemory::check(uint64_t offset, size_t bytes, size_t alignment, const char* what) const {
   if (offset + bytes > bytes_)
-    fail(what, ": bytes ", offset, " to ", offset + bytes, " of shared memory, of which the launch gave ",
-         bytes_);
+    fail(what, ": bytes ", offset, " to ", offset + bytes,
+         " of shared memory, of which the launch gave ", bytes_);
   if (offset % alignment != 0)
     fail(what, ": shared memory + ", offset, " is misaligned, expected a multiple of ", alignment);
 }

@@ -10,9 +10,9 @@ namespace pyscale::emulator {
 
 struct Thread;
 
-constexpr size_t kMostShared = 227 << 10;      // of a block of compute capability 9.0
-constexpr uint32_t kSwizzleAlignment = 1024;   // of a tile in the 128-byte swizzle
-constexpr unsigned char kPoison = 0xFF;        // NaN in every floating type
+constexpr size_t kMostShared = 227 << 10;     // of a block of compute capability 9.0
+constexpr uint32_t kSwizzleAlignment = 1024;  // of a tile in the 128-byte swizzle
+constexpr unsigned char kPoison = 0xFF;       // NaN in every floating type
 
 // Where a byte of a tile of 128-byte rows lies in the 128-byte swizzle: the 16-byte pieces of a row
 // are permuted by the row's number modulo 8.

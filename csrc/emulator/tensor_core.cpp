@@ -8,7 +8,8 @@
 // Compiled for several instruction sets, chosen by the machine; the bits are the same in all, since
 // every operation either is exact or is said to be fused.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define PYSCALE_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define PYSCALE_CLONES \
+  __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #else
 #define PYSCALE_CLONES
 #endif
@@ -44,8 +45,7 @@ PYSCALE_CLONES void multiply_add(float* sums, const double* a, const double* b, 
     }
     float* row = sums + i * columns;
     if (truncate)
-      for (int j = 0; j < columns; ++j)
-        row[j] = toward_zero(static_cast<double>(row[j]) + dots[j]);
+      for (int j = 0; j < columns; ++j) row[j] = toward_zero(static_cast<double>(row[j]) + dots[j]);
     else
       for (int j = 0; j < columns; ++j)
         row[j] = static_cast<float>(static_cast<double>(row[j]) + dots[j]);
@@ -55,8 +55,7 @@ PYSCALE_CLONES void multiply_add(float* sums, const double* a, const double* b, 
 PYSCALE_CLONES void multiply_add(double* d, const double* a, const double* b) {
   for (int i = 0; i < 8; ++i)
     for (int k = 0; k < 4; ++k)
-      for (int j = 0; j < 8; ++j)
-        d[i * 8 + j] = std::fma(a[i * 4 + k], b[k * 8 + j], d[i * 8 + j]);
+      for (int j = 0; j < 8; ++j) d[i * 8 + j] = std::fma(a[i * 4 + k], b[k * 8 + j], d[i * 8 + j]);
 }
 
 }  // namespace pyscale::emulator

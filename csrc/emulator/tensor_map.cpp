@@ -10,10 +10,10 @@ namespace pyscale::emulator {
 namespace {
 
 constexpr uint64_t kMark = 0x70616D726F736E74;
-constexpr uint32_t kMostBox = 256;     // elements of a box in each dimension
-constexpr uint32_t kPiece = 16;        // bytes: what addresses, pitches and rows are multiples of
+constexpr uint32_t kMostBox = 256;  // elements of a box in each dimension
+constexpr uint32_t kPiece = 16;     // bytes: what addresses, pitches and rows are multiples of
 constexpr uint32_t kSwizzledRow = 128;
-constexpr uint32_t kAtOnce = 4;        // one load in so many lands as soon as it is issued
+constexpr uint32_t kAtOnce = 4;  // one load in so many lands as soon as it is issued
 
 uint32_t size_of(CUtensorMapDataType type) {
   switch (type) {
@@ -62,14 +62,10 @@ CUresult encode_tensor_map(CUtensorMap* map, CUtensorMapDataType type, cuuint32_
     good = good && dimensions[i] > 0 && dimensions[i] <= uint64_t{1} << 32 && box[i] > 0 &&
            box[i] <= kMostBox && element_strides[i] == 1;
   if (!good) return CUDA_ERROR_INVALID_VALUE;
-  const TensorMap encoded{kMark,
-                          static_cast<const unsigned char*>(address),
-                          dimensions[0],
-                          dimensions[1],
-                          strides[0],
-                          box[0],
-                          box[1],
-                          size,
+  const TensorMap encoded{kMark,         static_cast<const unsigned char*>(address),
+                          dimensions[0], dimensions[1],
+                          strides[0],    box[0],
+                          box[1],        size,
                           swizzled};
   *map = {};
   std::memcpy(map, &encoded, sizeof(encoded));

@@ -23,8 +23,7 @@ void TransactionBarrier::expect(uint32_t bytes) {
 }
 
 void TransactionBarrier::arrive() {
-  if (pending_ == 0)
-    fail("one arrival more than the ", arrivals_, " expected at ", describe());
+  if (pending_ == 0) fail("one arrival more than the ", arrivals_, " expected at ", describe());
   --pending_;
   advance();
 }

@@ -21,7 +21,7 @@ class TransactionBarrier : public Waiting {
 
   uint32_t offset() const { return offset_; }  // in shared memory
   unsigned owner() const { return owner_; }    // the thread that initialised it
-  bool published = false;  // a fence_barrier_init of the owner came after
+  bool published = false;                      // a fence_barrier_init of the owner came after
 
  private:
   void advance();

@@ -49,7 +49,8 @@ void mma_16x8x16(Half type, float (&d)[4], const uint32_t (&a)[4], const uint32_
       }
       for (unsigned e = 0; e < 2; ++e)
         for (unsigned h = 0; h < 2; ++h)
-          right[(2 * t + h + e * 8) * 8 + g] = widen(lane.type, half_of(lane.b[e], static_cast<int>(h)));
+          right[(2 * t + h + e * 8) * 8 + g] =
+              widen(lane.type, half_of(lane.b[e], static_cast<int>(h)));
     }
     multiply_add(sums, left, right, 16, 8, block.options.truncate);
     for (unsigned l = 0; l < kWarp; ++l)

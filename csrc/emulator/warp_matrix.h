@@ -14,7 +14,8 @@ void load_matrices(uint32_t (&r)[4], const void* row);
 // mma.m16n8k16: d += a b, fragments as the PTX ISA lays them out.
 void mma_16x8x16(Half type, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
-// mma.m8n8k4 in float64: lane l holds a(l / 4, l % 4), b(l % 4, l / 4), d(l / 4, 2 (l % 4) + {0,1}).
+// mma.m8n8k4 in float64: lane l holds a(l / 4, l % 4), b(l % 4, l / 4), d(l / 4, 2 (l % 4) +
+// {0,1}).
 void mma_8x8x4(double (&d)[2], double a, double b);
 
 }  // namespace pyscale::emulator

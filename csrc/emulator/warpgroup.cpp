@@ -60,8 +60,7 @@ template <class F>
 void for_each_sum(unsigned lane, int columns, F&& f) {
   const int row = static_cast<int>(lane / kWarp * 16 + lane % kWarp / 4);
   const int column = static_cast<int>(lane % 4 * 2);
-  for (int e = 0; e < columns / 2; ++e)
-    f(e, row + e / 2 % 2 * 8, e / 4 * 8 + column + e % 2);
+  for (int e = 0; e < columns / 2; ++e) f(e, row + e / 2 % 2 * 8, e / 4 * 8 + column + e % 2);
 }
 
 }  // namespace
@@ -193,8 +192,8 @@ void Warpgroup::deliver(Accumulator& accumulator) {
 void Warpgroup::set_registers(Thread& thread, int registers, bool increase) {
   if (registers < 24 || registers > 256 || registers % 8 != 0)
     fail("setmaxnreg for ", registers, " registers: expected a multiple of 8 from 24 to 256");
-  meeting_.meet(increase ? "registers_increase" : "registers_decrease",
-                thread.lane_of_warpgroup(), registers, [](int* const*) {});
+  meeting_.meet(increase ? "registers_increase" : "registers_decrease", thread.lane_of_warpgroup(),
+                registers, [](int* const*) {});
   registers_ = registers;
 }
 

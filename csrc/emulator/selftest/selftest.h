@@ -12,25 +12,25 @@ enum class Bug : int {
   none,
   // threads
   no_syncthreads,
-  unequal_barrier,   // half of the threads expect fewer of them
-  missing_warp,      // one warp never comes to the barrier
-  partial_shuffle,   // one lane skips a shuffle
-  shared_overrun,    // a write beyond the shared memory of the launch
-  too_much_shared,   // a launch with more than the device has
+  unequal_barrier,  // half of the threads expect fewer of them
+  missing_warp,     // one warp never comes to the barrier
+  partial_shuffle,  // one lane skips a shuffle
+  shared_overrun,   // a write beyond the shared memory of the launch
+  too_much_shared,  // a launch with more than the device has
   // staged products
-  no_full_wait,      // multiplies before the tile has landed
-  early_release,     // hands the stage back before its products are done
-  no_wgmma_wait,     // reads the sums too early
+  no_full_wait,   // multiplies before the tile has landed
+  early_release,  // hands the stage back before its products are done
+  no_wgmma_wait,  // reads the sums too early
   no_wgmma_fence,
-  no_init_fence,     // the copy engine has not been told of the barriers
-  over_arrival,      // one arrival too many
-  too_many_bytes,    // expects bytes that never come
-  missing_release,   // never hands a stage back
+  no_init_fence,    // the copy engine has not been told of the barriers
+  over_arrival,     // one arrival too many
+  too_many_bytes,   // expects bytes that never come
+  missing_release,  // never hands a stage back
   misaligned_tile,
-  no_swizzle,        // a tile as it lies in memory
-  bad_descriptor,    // groups of eight rows at half of their distance
+  no_swizzle,          // a tile as it lies in memory
+  bad_descriptor,      // groups of eight rows at half of their distance
   unlike_descriptors,  // the lanes of a warpgroup disagree
-  lone_setmaxnreg,   // three of a warpgroup's four warps
+  lone_setmaxnreg,     // three of a warpgroup's four warps
   too_many_registers,
   // stored operands
   no_proxy_fence,
@@ -48,7 +48,8 @@ void shuffles(Matrix out);
 // out (1, 64) float64: 64 threads hand numbers in turn to 64 others through two named barriers, and
 // these write their running sums.
 void relay(Matrix out, int64_t rounds, Bug bug);
-// out (1, 3) float64: sums by atomicAdd of int, unsigned and unsigned long long over 4 blocks of 96.
+// out (1, 3) float64: sums by atomicAdd of int, unsigned and unsigned long long over 4 blocks
+// of 96.
 void counts(Matrix out);
 
 // ---- warp_products.cu, tile_product.cu, stored_product.cu ----

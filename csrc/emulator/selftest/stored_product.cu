@@ -29,8 +29,8 @@ __device__ void store_row(unsigned char* tile, const Matrix& X, int row, int chu
     uint4 words;
     memcpy(&words, eight, sizeof(words));
     const int place = bug == Bug::no_swizzle ? piece : piece ^ (row % 8);
-    cuda::store_shared(
-        tile + row * kRowBytes + place * 16 + (bug == Bug::misaligned_store ? 8 : 0), words);
+    cuda::store_shared(tile + row * kRowBytes + place * 16 + (bug == Bug::misaligned_store ? 8 : 0),
+                       words);
   }
 }
 

@@ -20,10 +20,9 @@ __device__ float warp_sum(float value) {
   return value;
 }
 
-__global__ void __launch_bounds__(kThreads)
-    sum_rows(double* out,     // (blocks)
-             const float* X,  // (blocks, kThreads)
-             Bug bug) {
+__global__ void __launch_bounds__(kThreads) sum_rows(double* out,     // (blocks)
+                                                     const float* X,  // (blocks, kThreads)
+                                                     Bug bug) {
   float* sums = reinterpret_cast<float*>(cuda::shared_memory());  // (kWarps)
   const unsigned warp = threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
   const float x = X[blockIdx.x * kThreads + threadIdx.x];
@@ -54,9 +53,8 @@ __global__ void __launch_bounds__(kLanes) shuffle_all(double* out) {  // (4, kLa
 constexpr int kRelay = 64;  // threads that give, and that take
 
 // Barrier 1: the numbers are there; barrier 2: they have been read.
-__global__ void __launch_bounds__(2 * kRelay)
-    relay_sums(double* out,  // (kRelay)
-               int rounds, Bug bug) {
+__global__ void __launch_bounds__(2 * kRelay) relay_sums(double* out,  // (kRelay)
+                                                         int rounds, Bug bug) {
   double* numbers = reinterpret_cast<double*>(cuda::shared_memory());  // (kRelay)
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < kRelay) {

@@ -40,6 +40,7 @@ __device__ uint64_t descriptor(uint32_t address, Bug bug) {
 template <int N>
 __device__ void fetch(const Ring<N>& ring, const CUtensorMap* A, const CUtensorMap* B, int chunks,
                       Bug bug) {
+  const uint64_t policy = cuda::evict_normal();
   for (int i = 0; i < chunks; ++i) {
     cuda::barrier_wait(ring.empty + i % kStages, Ring<N>::parity(i) ^ 1);
     uint64_t* full = ring.full + i % kStages;
@@ -47,8 +48,8 @@ __device__ void fetch(const Ring<N>& ring, const CUtensorMap* A, const CUtensorM
     cuda::barrier_expect(full, Ring<N>::kStageBytes + extra);
     if (bug == Bug::over_arrival) cuda::barrier_arrive(full);
     unsigned char* to = ring.stage(i) + (bug == Bug::misaligned_tile ? 512 : 0);
-    cuda::load_tile(to, A, full, i * kChunk, 0);
-    cuda::load_tile(to + kRows * kRowBytes, B, full, i * kChunk, 0);
+    cuda::load_tile(to, A, full, i * kChunk, 0, policy);
+    cuda::load_tile(to + kRows * kRowBytes, B, full, i * kChunk, 0, policy);
   }
 }
 
@@ -120,13 +121,13 @@ CUtensorMap encode(const Matrix& X, int rows, Bug bug) {
   const cuuint64_t pitch[1] = {static_cast<cuuint64_t>(X.pitch) * sizeof(T)};
   const cuuint32_t box[2] = {kChunk, static_cast<cuuint32_t>(rows)}, steps[2] = {1, 1};
   CUtensorMap map;
-  const CUresult result = encoder(
-      &map,
-      std::is_same_v<T, __half> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-      2, X.data, size, pitch, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      bug == Bug::no_swizzle ? CU_TENSOR_MAP_SWIZZLE_NONE : CU_TENSOR_MAP_SWIZZLE_128B,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      encoder(&map,
+              std::is_same_v<T, __half> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                        : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+              2, X.data, size, pitch, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+              bug == Bug::no_swizzle ? CU_TENSOR_MAP_SWIZZLE_NONE : CU_TENSOR_MAP_SWIZZLE_128B,
+              CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   PYSCALE_CHECK(result == CUDA_SUCCESS, "the tensor map was refused: ", static_cast<int>(result));
   return map;
 }

@@ -14,10 +14,9 @@ constexpr int kRowBytes = kDepth * 2;
 
 // Each lane stages 8 of A's numbers; the first sixteen 8 of B's.
 template <class T>
-__global__ void __launch_bounds__(kLanes)
-    multiply(float* D,    // (16, 8)
-             const T* A,  // (16, kDepth)
-             const T* B) {  // (8, kDepth)
+__global__ void __launch_bounds__(kLanes) multiply(float* D,      // (16, 8)
+                                                   const T* A,    // (16, kDepth)
+                                                   const T* B) {  // (8, kDepth)
   unsigned char* left = cuda::shared_memory();
   unsigned char* right = left + 16 * kRowBytes;
   const int lane = static_cast<int>(threadIdx.x);
@@ -38,10 +37,9 @@ __global__ void __launch_bounds__(kLanes)
   cell[65] = d[3];
 }
 
-__global__ void __launch_bounds__(kLanes)
-    multiply_exact(double* D,          // (8, 8)
-                   const double* A,    // (8, 4)
-                   const double* B) {  // (8, 4)
+__global__ void __launch_bounds__(kLanes) multiply_exact(double* D,          // (8, 8)
+                                                         const double* A,    // (8, 4)
+                                                         const double* B) {  // (8, 4)
   const int lane = static_cast<int>(threadIdx.x);
   double d[2] = {D[2 * lane], D[2 * lane + 1]};
   cuda::mma_8x8x4(d, A[lane], B[lane]);
