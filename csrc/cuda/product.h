@@ -1,14 +1,16 @@
 // P = A B^T, or P += A B^T, in float64: what all-pairs HSIC and co-moments share.
 //
-//            B rows ->                Where A is B only the tiles on and below the diagonal are
-//          +----+----+----+           multiplied, and every element of the lower triangle is
-//          written
-//   A rows | 0  | 1  | 2  |   +----   to both of its places: symmetric to the bit.
-//     |    +----+----+----+   | 0     Where the tiles alone would leave the device idle the terms
-//     of v    | 3  | 4  | 5  |   | 1  2  the sums are shared out, and a second kernel adds the
-//     shares in
-//          +----+----+----+   | ...   order: no atomics, the bits depend on shapes and device
-//          alone.
+//            B rows ->                 A is B
+//          +----+----+----+
+//   A rows | 0  | 1  | 2  |            | 0
+//     |    +----+----+----+            | 1  2
+//     v    | 3  | 4  | 5  |            | 3  4  5
+//          +----+----+----+
+//
+// Where A is B only the tiles on and below the diagonal are multiplied, and every element of the
+// lower triangle is written to both of its places: symmetric to the bit. Where the tiles alone
+// would leave the device idle the terms of the sums are shared out, and a second kernel adds the
+// shares in order: no atomics, the bits depend on shapes and device alone.
 //
 // Each tile of kBlock x kBlock is the work of one thread block (exact.h).
 #pragma once
