@@ -16,7 +16,7 @@ from pyscale.metrics.canonical import WeightBy, certain_ones, chance_r2, project
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
 from pyscale.metrics.moments import Moments, gram_product
 from pyscale.metrics.pair_gathering import PairGathering
-from pyscale.metrics.pair_products import BATCH, Block, Pair, pair_batches
+from pyscale.metrics.pair_products import BATCH, WAITING, Block, Pair, pair_batches
 from pyscale.metrics.row_buffer import ENOUGH_ROWS, MOST_BYTES
 from pyscale.metrics.spectra import correlation_sums, filled_up, nuclear_norms
 from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
@@ -84,7 +84,7 @@ class AllPairsMoments(PairGathering):
         norms_x = _gathered([x.gram_square(estimator).sqrt() for x in self._rows()])
         norms_y = _gathered([y.gram_square(estimator).sqrt() for y in self._columns()])
         pairs = self._listed()
-        i, j = (torch.tensor(places, dtype=torch.int64) for places in ([a for a, _ in pairs], [b for _, b in pairs]))
+        i, j = _places(pairs)
         squares, w = self._squares()
         trace_x, trace_y = (_gathered([part.trace for part in side]) for side in (self._rows(), self._columns()))
         n = torch.tensor([x.n for x in self._rows()], dtype=torch.float64)
@@ -135,8 +135,8 @@ class AllPairsMoments(PairGathering):
         batches = [(pairs, nuclear_norms(S)) for pairs, S in pair_batches(self._blocks(), self._sizes)]
         pairs = [pair for part, _ in batches for pair in part]
         spread_x, spread_y = (_gathered([m.trace.sqrt() for m in side]) for side in (self._rows(), self._columns()))
-        norms = torch.stack([spread_x[i] * spread_y[j] for i, j in pairs])
-        values = _gathered([values for _, values in batches]) / norms
+        i, j = _places(pairs)
+        values = _gathered([values for _, values in batches]) / (spread_x[i] * spread_y[j])
         return self._table("Procrustes similarity", pairs, values.clamp(max=1))
 
     def chance_cka(self, estimator: Estimator = "unbiased") -> Table:
@@ -196,8 +196,8 @@ class AllPairsMoments(PairGathering):
             w.append(pair.moments.w)
             if self._names.same:
                 w.append(self._x[j].w)
-        lengths = torch.tensor([self._sizes[i] for i, _ in self._listed()], device=self._device)
-        return torch.segment_reduce(torch.cat(squares), "sum", lengths=lengths).cpu(), _gathered(w)
+        sizes = [self._sizes[i] for i, _ in self._listed()]
+        return _gathered([part.sum() for part in _gathered(squares).split(sizes)]), _gathered(w)
 
     def _table(self, result: str | None, pairs: Sequence[Pair], values: Tensor, *, symmetric: bool = True) -> Table:
         """Return a table of the values: NaN where a layer is constant, warned of where ``result`` names what is."""
@@ -287,9 +287,9 @@ class AllPairsMoments(PairGathering):
 def bytes_needed(features_x: Sequence[int], features_y: Sequence[int] | None = None) -> int:
     """Return the memory that :class:`AllPairsMoments` needs, in bytes, before anything is run.
 
-    The moments, the whitened directions of every layer, the samples that are held until they are enough (those of one
-    update come on top), their float64 copies while they are added, and the matrices of those pairs that are computed
-    at once.
+    The moments, the whitened directions of every layer, the samples that are held until they are enough and their
+    copies while they are added, and the matrices of those pairs that are computed at once. On top come one update's own
+    samples and, where it has more than 1024 for a layer, copies of 16 MiB of them at a time (128 MiB on a GPU).
 
     Args:
         features_x: Features of each of the first set's layers.
@@ -303,11 +303,17 @@ def bytes_needed(features_x: Sequence[int], features_y: Sequence[int] | None = N
         pairs = sum(features_x) * sum(features_y)
     own = sum(p * p for p in layers)
     largest = max(features_x, default=0) * max(ys, default=0)
-    at_once = sum(features_x) * max(ys, default=0) + 4 * max(largest, min(BATCH, pairs))
-    rows = 8 * ENOUGH_ROWS * sum(layers)
-    return 8 * (3 * own + pairs + at_once) + min(rows, MOST_BYTES) + rows
+    at_once = 2 * sum(features_x) * max(ys, default=0) + min(WAITING, pairs) + 4 * max(largest, min(BATCH, pairs))
+    rows = ENOUGH_ROWS * sum(layers)  # held in float32, and joined in float32 and float64 as they are added
+    return 8 * (3 * own + pairs + at_once) + min(4 * rows, MOST_BYTES) + 12 * rows
 
 
 def _gathered(values: Sequence[Tensor]) -> Tensor:
     """Return numbers (0-d or 1-d) of a device as one tensor on the CPU, waiting for them once."""
-    return torch.cat([value.reshape(-1) for value in values]).cpu()
+    return torch.cat([value.reshape(-1) for value in values]).cpu() if values else torch.zeros(0)
+
+
+def _places(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Return the rows and the columns of pairs."""
+    places = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    return places[:, 0], places[:, 1]

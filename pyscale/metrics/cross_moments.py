@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.moments import Copied, Move, moved, slice_rows
-from pyscale.ops import add_moments_, merge_moments_
+from pyscale.ops import merge_moments_
 
 
 @dataclass
@@ -80,29 +80,24 @@ def add_together(xs: Sequence[Tensor], moves: Sequence[Move], columns: Sequence[
     firsts = [x if column.layers == len(xs) else x.first(column.layers) for column in columns]
     for column, first in zip(columns, firsts, strict=True):
         column.moments.move_(first, column.move)
-    step = slice_rows(sum(x.sizes) + sum(y.sizes))
+    step = slice_rows(sum(x.sizes) + sum(y.sizes), x.mean.device)
     for k in range(0, len(xs[0]), step):
-        X = _side_by_side([t[k : k + step] for t in xs])
-        Y = _side_by_side([column.y[k : k + step] for column in columns])
-        U, V, W = _norm_sums(X, x, Y, y)
-        parts = zip(columns, firsts, V.split(list(y.sizes), dim=1), Y.split(list(y.sizes), dim=1), strict=True)
+        a = _side_by_side([t[k : k + step] for t in xs], x.mean)
+        b = _side_by_side([column.y[k : k + step] for column in columns], y.mean)
+        R, T = _squared_norms(a, x.sizes), _squared_norms(b, y.sizes)
+        U, V, W = a.T @ T, R.T @ b, R.T @ T  # Σ|y_j|² x (P, M), Σ|x_i|² y (L, Q), Σ|x_i|²|y_j|² (L, M)
+        parts = zip(columns, firsts, V.split(list(y.sizes), dim=1), b.split(list(y.sizes), dim=1), strict=True)
         for j, (column, first, v, part) in enumerate(parts):
-            L, P, moments = column.layers, sum(first.sizes), column.moments
-            add_moments_(moments.S, X[:, :P], first.mean, part, column.move.mean)
+            L, P, moments = column.layers, len(first.mean), column.moments
+            moments.S.addmm_(a[:, :P].T, part)
             moments.u = moments.u + U[:P, j]
             moments.v = moments.v + v[:L]
             moments.w = moments.w + W[:L, j]
 
 
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
-
-
-def _norm_sums(X: Tensor, x: Move, Y: Tensor, y: Move) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Σ|y_j|² x (P, M), Σ|x_i|² y (L, Q) and Σ|x_i|²|y_j|² (L, M) of X (n, P) and Y (n, Q) about new means."""
-    a, b = X.to(x.mean.dtype) - x.mean, Y.to(y.mean.dtype) - y.mean
-    R, T = _squared_norms(a, x.sizes), _squared_norms(b, y.sizes)
-    return a.T @ T, R.T @ b, R.T @ T
+def _side_by_side(parts: Sequence[Tensor], mean: Tensor) -> Tensor:
+    """Return samples of layers about their means, (n, P) in the type of these."""
+    return (parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)).to(mean.dtype) - mean
 
 
 def _squared_norms(a: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -35,6 +35,7 @@ from pyscale.ops import add_moments_, merge_moments_
 from pyscale.ops.dtypes import accumulator_dtype
 
 _SLICE = 1 << 21  # elements of a centred slice: 16 MiB in float64
+_SLICE_ELSEWHERE = 1 << 24  # where a launch costs as much as the product of a small slice: 128 MiB
 _DEPTH = 1024  # rows of a slice at least: co-moments are read and written once for each
 _CANCELLED = 1e-13  # a sum of float64 terms below this share of the largest is rounding alone
 _CONSTANT = 4  # as in ops: a feature is constant where it strays at most this many eps of its type from its mean
@@ -237,9 +238,10 @@ def is_noise(product: Tensor, square: Tensor) -> Tensor:
     return product.detach() <= _CANCELLED * square.detach()
 
 
-def slice_rows(columns: int) -> int:
-    """Return how many samples of so many features go through at once: what keeps a float64 copy of all from being."""
-    return max(_DEPTH, _SLICE // max(columns, 1))
+def slice_rows(columns: int, device: torch.device) -> int:
+    """Return how many samples of so many features go through at once, so that not all are copied in float64."""
+    most = _SLICE if device.type == "cpu" else _SLICE_ELSEWHERE
+    return max(_DEPTH, most // max(columns, 1))
 
 
 def centred_slices(

@@ -12,6 +12,7 @@ from torch import Tensor
 Pair: TypeAlias = tuple[int, int]
 
 BATCH = 1 << 21  # numbers of a batch, 16 MiB, but at least one pair; who takes it makes a few more of its size
+WAITING = 8 * BATCH  # numbers of all shapes that wait for more of their shape
 
 
 class Block(NamedTuple):
@@ -42,12 +43,16 @@ def pair_batches(
         right: B (q_j, s_j) of each column; None for the identity.
     """
     waiting: defaultdict[tuple[int, ...], list[_Part]] = defaultdict(list)
+    numbers: defaultdict[tuple[int, ...], int] = defaultdict(int)  # of each shape that waits
     for block in blocks:
         for part in _of_column(block, sizes, left, right):
             shape = tuple(part.C.shape[1:])
             waiting[shape].append(part)
-            if sum(other.C.numel() for other in waiting[shape]) >= BATCH:
-                yield from _batches(waiting.pop(shape))
+            numbers[shape] += part.C.numel()
+            most = max(numbers, key=lambda shape: numbers[shape])
+            if numbers[most] >= BATCH or sum(numbers.values()) >= WAITING:
+                del numbers[most]
+                yield from _batches(waiting.pop(most))
     for parts in waiting.values():
         yield from _batches(parts)
 

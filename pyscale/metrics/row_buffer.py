@@ -20,12 +20,14 @@ class RowBuffer:
 
     def __init__(self) -> None:
         self._pieces: dict[int, list[Tensor]] = {}
+        self._rows: dict[int, int] = {}
         self.bytes = 0
 
     def hold(self, place: int, x: Tensor) -> None:
         """Copy samples (n, p) of a layer."""
         piece = x.detach().clone(memory_format=torch.contiguous_format)
         self._pieces.setdefault(place, []).append(piece)
+        self._rows[place] = self.rows(place) + len(piece)
         self.bytes += piece.nbytes
 
     @property
@@ -36,11 +38,11 @@ class RowBuffer:
     @property
     def full(self) -> bool:
         """Whether there are enough samples, or too many numbers."""
-        return self.bytes >= MOST_BYTES or any(self.rows(place) >= ENOUGH_ROWS for place in self._pieces)
+        return self.bytes >= MOST_BYTES or max(self._rows.values(), default=0) >= ENOUGH_ROWS
 
     def rows(self, place: int) -> int:
         """Return how many samples of a layer are held."""
-        return sum(self.counts(place))
+        return self._rows.get(place, 0)
 
     def counts(self, place: int) -> tuple[int, ...]:
         """Return the numbers of rows of the pieces in which a layer's samples came."""
@@ -49,6 +51,7 @@ class RowBuffer:
     def take(self, place: int) -> tuple[Tensor, float]:
         """Return the samples (n, p) of a layer, which are then held no longer, and the coarsest eps of their types."""
         pieces = self._pieces.pop(place)
+        del self._rows[place]
         self.bytes -= sum(piece.nbytes for piece in pieces)
         eps = max(torch.finfo(piece.dtype).eps for piece in pieces)
         return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)), eps
@@ -56,4 +59,5 @@ class RowBuffer:
     def clear(self) -> None:
         """Forget all samples."""
         self._pieces.clear()
+        self._rows.clear()
         self.bytes = 0

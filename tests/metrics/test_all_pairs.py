@@ -101,8 +101,9 @@ def test_matrix_products_give_what_decompositions_do(two_sets, one_set, monkeypa
     """The way of GPUs: polar iterations, ranks filled up with zeros, in batches of any size."""
     expected = [getattr(moments, method)() for moments in (two_sets, one_set)]
     monkeypatch.setattr(spectra, "_decomposed", lambda M: False)
-    for batch in (1, 100, 1 << 21):
+    for batch, waiting in ((1, 1), (100, 10), (1 << 21, 1 << 24)):
         monkeypatch.setattr(pair_products, "BATCH", batch)
+        monkeypatch.setattr(pair_products, "WAITING", waiting)
         for moments, table in zip((two_sets, one_set), expected, strict=True):
             np.testing.assert_allclose(getattr(moments, method)(), table, rtol=0, atol=1e-11)
 
@@ -244,6 +245,16 @@ def test_rows_in_types_of_their_own_are_held_together():
         moments.update([a], [torch.randn(5, 2, generator=torch.Generator().manual_seed(0))])
     with pytest.warns(UserWarning, match="layer '0' is constant"):
         moments.cka()
+
+
+def test_no_pair_with_equal_numbers_of_rows():
+    x, y = correlated(0, 40, 3, 2)
+    moments = AllPairsMoments(unequal="nan").update({"a": x, "b": x[:30]}, {"c": y[:20]})
+    for method in ("cka", "cca", "cca_r2", "svcca", "pwcca", "procrustes"):
+        with pytest.warns(UserWarning, match="2 pairs of layers have different numbers of rows, such as 'a' with 'c'"):
+            assert np.isnan(getattr(moments, method)()).all()
+    for method in ("chance_cka", "chance_cca_r2"):
+        assert np.isnan(getattr(moments, method)()).all()
 
 
 def test_constant_layers_are_named():

@@ -84,6 +84,21 @@ def test_streams_are_those_of_the_cpu():
                 np.testing.assert_allclose(torch.as_tensor(result).cpu(), cpu, rtol=1e-8)
 
 
+def test_tables_of_all_pairs_are_those_of_the_cpu():
+    """Nuclear norms come from matrix products here, of layers whose ranks are not multiples of anything."""
+    x, y = correlated(7, 90, 20, 13)
+    rows = {"a": x, "relu": np.maximum(x, 0), "wide": np.hstack([x, x[:, :9]]), "few": x[:, :3]}
+    columns = {"same": x[:, ::-1].copy(), "b": y, "square": y**2}
+    cpu, gpu = AllPairsMoments(), AllPairsMoments()
+    for part in (slice(0, 30), slice(30, 90)):
+        cpu.update(*({name: t[part] for name, t in side.items()} for side in (rows, columns)))
+        gpu.update(
+            *(dict(zip(side, on_gpu(*(t[part] for t in side.values())), strict=True)) for side in (rows, columns))
+        )
+    for method in ("cka", "cca", "cca_r2", "svcca", "pwcca", "procrustes", "chance_cka", "chance_cca_r2", "zscores"):
+        np.testing.assert_allclose(getattr(gpu, method)(), getattr(cpu, method)(), rtol=1e-8, atol=1e-9)
+
+
 def test_states_move_and_are_checked():
     x, y = correlated(4, 20, 4, 3)
     metric = StreamingCKA().update(x, y).to("cuda").update(*on_gpu(x, y))
