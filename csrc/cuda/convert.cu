@@ -42,20 +42,6 @@ struct Shape {
 
 // ---- device helpers ----
 
-// What a thread block multiplies.
-struct Tile {
-  Work work;
-  int64_t row, column;  // of tiles
-  int chunks;
-  __device__ bool diagonal() const { return row == column; }
-  __device__ int operands() const { return diagonal() ? 1 : 2; }
-};
-
-__device__ inline Tile tile_at(const Work& work) {
-  const Cell at = cell(work.tile);
-  return {work, at.row, at.column, static_cast<int>(divide_up(work.end - work.begin, kChunk))};
-}
-
 // One thread's part in filling the stages: the eights of piece thread % 8 in every kRowsApart-th
 // row. Its units are the operands of the chunks in turn.
 template <class T, int parts, int tile>
@@ -63,19 +49,19 @@ class Producer {
  public:
   using Of = Shape<T, parts, tile>;
 
-  __device__ Producer(const Tile& at, int64_t n, uint64_t policy)
+  __device__ Producer(const Problem& problem, const Tile<tile>& at, int64_t n, uint64_t policy)
       : policy_(policy),
-        end_(at.work.end),
-        pitch_(at.work.problem->pitch),
+        end_(at.end),
+        pitch_(problem.pitch),
         operands_(at.operands()),
         units_(at.chunks * operands_),
-        aligned_(aligned_rows<T>(at.work.problem->X, pitch_)) {
+        aligned_(aligned_rows<T>(problem.X, pitch_)) {
     const int thread = static_cast<int>(threadIdx.x);
     row_ = thread / kPieces;
     piece_ = thread % kPieces;
-    const T* X = static_cast<const T*>(at.work.problem->X);
-    const float* shift = static_cast<const float*>(at.work.problem->shift);
-    begin_ = at.work.begin + piece_ * kEight;
+    const T* X = static_cast<const T*>(problem.X);
+    const float* shift = static_cast<const float*>(problem.shift);
+    begin_ = at.begin + piece_ * kEight;
     shift_ = shift == nullptr ? nullptr : shift + begin_;
     const int64_t firsts[2] = {at.row * tile + row_, at.column * tile + row_};
 #pragma unroll
@@ -183,25 +169,20 @@ __global__ void __launch_bounds__(Shape<T, parts, tile>::threads, 1)
   using Of = Shape<T, parts, tile>;
   const Work work = locate(group, static_cast<int>(blockIdx.x), tiles);
   if (skips(guard, *work.problem)) return;
-  const Tile at = tile_at(work);
-  const int64_t bands = divide_up(group.n, kBlock);
-  const int active = static_cast<int>(min(bands - at.row * Of::bands, int64_t{Of::bands}));
+  const Tile<tile> at(group, work);
   const Ring ring(at.operands() * parts * Of::operand, kProducers / kWarp,
-                  static_cast<uint32_t>(active * kWarpgroupWarps));
+                  static_cast<uint32_t>(at.bands * kWarpgroupWarps));
   if (threadIdx.x < kProducers) {
     if constexpr (Of::bands == 2) registers_increase<152>();
     // Numbers that are read once make room for the partial sums, which come again.
-    Producer<T, parts, tile>(at, group.n, tiles == 1 ? evict_first() : evict_normal()).run(ring);
+    const uint64_t policy = tiles == 1 ? evict_first() : evict_normal();
+    Producer<T, parts, tile>(*work.problem, at, group.n, policy).run(ring);
   } else {
     if constexpr (Of::bands == 2) registers_decrease<104>();
     const int band = static_cast<int>(threadIdx.x) / kWarpgroup - kProducers / kWarpgroup;
-    if (band >= active) return;
-    const int64_t row = at.row * Of::bands + band, column = at.column * Of::bands;
-    float* blocks = static_cast<float*>(work.problem->partial) +
-                    (work.split * blocks_of(group.n) + triangle(row) + column) * kBlockSize;
-    multiply_tile<__nv_bfloat16, parts, tile>(ring, at.chunks, band, at.diagonal(),
-                                              at.diagonal() ? 0 : parts * Of::operand, Of::operand,
-                                              blocks);
+    if (band < at.bands)
+      multiply_tile<__nv_bfloat16, parts, tile>(
+          ring, at, band, at.diagonal() ? 0 : parts * Of::operand, Of::operand);
   }
 #endif
 }

@@ -47,8 +47,8 @@ struct Maps {
 // Numbers that are read once make room in the second-level cache for the partial sums, which come
 // again.
 __device__ inline void produce(const Ring& ring, const CUtensorMap* map, const Work& work,
-                               int chunks, int boxes, int box_bytes, const int (&rows)[2],
-                               uint64_t policy) {
+                               int boxes, int box_bytes, const int (&rows)[2], uint64_t policy) {
+  const int chunks = chunks_of(work);
   if (chunks == 0) return;
   prefetch_map(map);
   Turn turn;
@@ -62,7 +62,7 @@ __device__ inline void produce(const Ring& ring, const CUtensorMap* map, const W
   }
 }
 
-// The work of a warpgroup with two bands of the triangle, `columns` the widths of their products.
+// The work of a warpgroup with two bands of the triangle, each against the columns up to its own.
 template <class T, int first, int second>
 __device__ __forceinline__ void multiply_bands(const Ring& ring, int chunks, float* blocks) {
   constexpr int kFirst = (first + 1) * kBlock, kSecond = (second + 1) * kBlock;
@@ -89,29 +89,19 @@ __global__ void __launch_bounds__(threads_of(tile), 1)
     multiply_tiles(const __grid_constant__ Group group, const __grid_constant__ Maps maps,
                    Guard guard, int tiles) {
 #ifdef PYSCALE_HOPPER
-  constexpr int kBands = tile / kBlock, kOperand = tile * kRowBytes;
+  constexpr int kOperand = tile * kRowBytes;
   const Work work = locate(group, static_cast<int>(blockIdx.x), tiles);
   if (skips(guard, *work.problem)) return;
-  const Cell at = cell(work.tile);
-  const bool diagonal = at.row == at.column;
-  const int operands = diagonal ? 1 : 2;
-  const int chunks = static_cast<int>(divide_up(work.end - work.begin, kChunk));
-  const int64_t bands = divide_up(group.n, kBlock);
-  const int active = static_cast<int>(min(bands - at.row * kBands, int64_t{kBands}));
-  const Ring ring(operands * kOperand, 1, static_cast<uint32_t>(active * kWarpgroupWarps));
+  const Tile<tile> at(group, work);
+  const Ring ring(at.operands() * kOperand, 1, static_cast<uint32_t>(at.bands * kWarpgroupWarps));
   if (threadIdx.x < kWarpgroup) {
     const int rows[2] = {static_cast<int>(at.row) * tile, static_cast<int>(at.column) * tile};
     if (threadIdx.x == 0)
-      produce(ring, maps.maps + (work.problem - group.problems), work, chunks, operands, kOperand,
+      produce(ring, maps.maps + (work.problem - group.problems), work, at.operands(), kOperand,
               rows, tiles == 1 ? evict_first() : evict_normal());
   } else {
     const int band = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
-    if (band >= active) return;
-    float* blocks =
-        static_cast<float*>(work.problem->partial) +
-        (work.split * blocks_of(group.n) + triangle(at.row * kBands + band) + at.column * kBands) *
-            kBlockSize;
-    multiply_tile<T, 1, tile>(ring, chunks, band, diagonal, diagonal ? 0 : kOperand, 0, blocks);
+    if (band < at.bands) multiply_tile<T, 1, tile>(ring, at, band, at.diagonal() ? 0 : kOperand, 0);
   }
 #endif
 }
@@ -124,12 +114,12 @@ __global__ void __launch_bounds__(kTriangleThreads, 1)
 #ifdef PYSCALE_HOPPER
   const Work work = locate(group, static_cast<int>(blockIdx.x), 1);
   if (skips(guard, *work.problem)) return;
-  const int chunks = static_cast<int>(divide_up(work.end - work.begin, kChunk));
+  const int chunks = chunks_of(work);
   const Ring ring(kTriangleRows * kRowBytes, 1, 2 * kWarpgroupWarps);
   if (threadIdx.x < kWarpgroup) {
     registers_decrease<24>();
     if (threadIdx.x == 0)
-      produce(ring, maps.maps + (work.problem - group.problems), work, chunks, kTriangleBoxes,
+      produce(ring, maps.maps + (work.problem - group.problems), work, kTriangleBoxes,
               kBox * kRowBytes, {0, kBox}, evict_first());
   } else {
     registers_increase<240>();

@@ -33,6 +33,47 @@ __device__ inline bool skips(Guard guard, const Problem& problem) {
   return guard != Guard::none && (problem.flags->plain != 0) != (guard == Guard::if_plain);
 }
 
+// Chunks of a share.
+__device__ inline int chunks_of(const Work& work) {
+  return static_cast<int>(divide_up(work.end - work.begin, kChunk));
+}
+
+// What a thread block multiplies: one tile over one share of the features.
+template <int tile>
+struct Tile {
+  static constexpr int kBands = tile / kBlock;
+
+  __device__ Tile(const Group& group, const Work& work)
+      : split(work.split),
+        begin(work.begin),
+        end(work.end),
+        chunks(chunks_of(work)),
+        n_(group.n),
+        partial_(static_cast<float*>(work.problem->partial)) {
+    const Cell at = cell(work.tile);
+    row = at.row;
+    column = at.column;
+    bands = static_cast<int>(min(divide_up(n_, kBlock) - row * kBands, int64_t{kBands}));
+  }
+  __device__ bool diagonal() const { return row == column; }
+  __device__ int operands() const { return diagonal() ? 1 : 2; }
+  // Where the sums of one of its bands go: the blocks of its columns, one after the other.
+  __device__ float* blocks(int band) const {
+    const int64_t first = triangle(row * kBands + band) + column * kBands;
+    return partial_ + (split * blocks_of(n_) + first) * kBlockSize;
+  }
+
+  int split;
+  int64_t begin, end;   // features
+  int chunks;           // that hold them
+  int64_t row, column;  // of tiles
+  int bands;            // of its rows that exist
+
+ private:
+  int64_t n_;
+  float* partial_;
+};
+
 // The descriptor of rows of a chunk from that address in shared memory on, a multiple of 1024: bits
 // 0-13 the address, 32-45 the bytes between groups of eight rows, both in units of 16, and 62-63
 // the 128-byte swizzle. Bits 16-29 mean nothing for it. The step k of a chunk adds 32 k bytes.
@@ -135,16 +176,16 @@ __device__ __forceinline__ void multiply_band(const Ring& ring, int chunks, cons
       [&](bool first) { flush<N>(blocks, acc, first); });
 }
 
-// The work of a warpgroup in a tile: its band of a tile of one or two, against the tile's columns;
-// on the diagonal only those up to its own. `columns`: where these lie in a stage.
+// The work of a warpgroup with a band of a tile: against the tile's columns, on the diagonal only
+// those up to its own. `columns`: where they lie in a stage.
 template <class T, int parts, int tile>
-__device__ __forceinline__ void multiply_tile(const Ring& ring, int chunks, int band, bool diagonal,
-                                              uint32_t columns, uint32_t low, float* blocks) {
-  const Operands at{static_cast<uint32_t>(band * kBandBytes), columns, low};
-  if (tile == kBlock || (diagonal && band == 0))
-    multiply_band<T, parts, kBlock>(ring, chunks, at, blocks);
+__device__ __forceinline__ void multiply_tile(const Ring& ring, const Tile<tile>& at, int band,
+                                              uint32_t columns, uint32_t low) {
+  const Operands operands{static_cast<uint32_t>(band * kBandBytes), columns, low};
+  if (tile == kBlock || (at.diagonal() && band == 0))
+    multiply_band<T, parts, kBlock>(ring, at.chunks, operands, at.blocks(band));
   else
-    multiply_band<T, parts, tile>(ring, chunks, at, blocks);
+    multiply_band<T, parts, tile>(ring, at.chunks, operands, at.blocks(band));
 }
 
 #endif  // PYSCALE_HOPPER
