@@ -136,11 +136,9 @@ __device__ Found search(const unsigned* lower, const unsigned* upper, const unsi
   return memory.found;
 }
 
-// What is known of the two keys before pass `pass`: their higher digits, and their places among the
-// pairs that share these.
+// What is known of the two keys before pass `pass`: their higher digits.
 struct Known {
   uint64_t prefix[2];
-  unsigned place[2];
 
   __device__ bool same() const { return prefix[0] == prefix[1]; }
 };
@@ -148,18 +146,16 @@ struct Known {
 // Every thread block finds it for itself; the first also writes it down for later passes.
 __device__ Known known_before(int pass, Median& median, SearchMemory& memory) {
   Known known{};
-  for (int r = 0; r < 2; ++r) {
-    for (int p = 0; p + 1 < pass; ++p) known.prefix[r] |= uint64_t{median.digits[p][r]} << below(p);
-    known.place[r] = median.places[pass == 0 ? 0 : pass - 1][r];
-  }
   if (pass == 0) return known;
-  const auto& counts = median.counts[pass - 1];
-  const Found found = search(counts[0], counts[known.same() ? 0 : 1], known.place, memory);
+  const int last = pass - 1;
+  for (int r = 0; r < 2; ++r)
+    for (int p = 0; p < last; ++p) known.prefix[r] |= uint64_t{median.digits[p][r]} << below(p);
+  const auto& counts = median.counts[last];
+  const Found found = search(counts[0], counts[known.same() ? 0 : 1], median.places[last], memory);
   for (int r = 0; r < 2; ++r) {
-    known.prefix[r] |= uint64_t{found.bin[r]} << below(pass - 1);
-    known.place[r] = found.place[r];
+    known.prefix[r] |= uint64_t{found.bin[r]} << below(last);
     if (blockIdx.x != 0 || threadIdx.x != 0 || pass == kPasses) continue;
-    median.digits[pass - 1][r] = found.bin[r];
+    median.digits[last][r] = found.bin[r];
     median.places[pass][r] = found.place[r];
   }
   return known;

@@ -102,9 +102,11 @@ def test_what_has_no_shift_is_taken_as_it_is():
 
 
 def test_a_mean_of_few_rows_is_judged_fairly():
-    # The mean of two numbers takes half of their spread with it.
-    x = view(normal(2, 1000), "bfloat16")
+    # The mean of two numbers takes half of their spread with it: 1 + 1.4^2 is below the limit, twice that is not.
+    x = view(np.random.default_rng(0).normal(size=(2, 1000)) + 1.4, "bfloat16")
     assert sample([x])[0].plain
+    # About 5/3 the squares are 2/3 of 9, and 3/2 times as many about the mean of all: more than 4 times.
+    assert not sample([view([[1.0], [2.0], [2.0]], "bfloat16")])[0].plain
 
 
 # ---- whether anything varies ----
@@ -127,6 +129,9 @@ def test_rounding_is_forgiven_and_more_is_not(name):
         assert not sample([view(values, name)])[0].varies
         values[row] += 12 * EPSILON[name]
         assert sample([view(values, name)])[0].varies
+    # Eight eps apart and four from the mean between them.
+    values = np.repeat([[1.0], [1 + 8 * EPSILON[name]]], 80, axis=0)
+    assert not sample([view(values, name)])[0].varies
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -153,8 +158,9 @@ def test_what_is_not_finite_varies_and_is_not_plain(name, exact, bad):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_row_does_not_vary(name):
+def test_neither_one_row_nor_none_varies(name):
     for p in WIDTHS:
+        assert not sample([view(np.ones((0, p)), name)])[0].varies
         assert not sample([view(normal(1, p), name)])[0].varies
 
 
