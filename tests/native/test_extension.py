@@ -33,5 +33,5 @@ def test_it_knows_how_it_was_built():
     assert isinstance(_native.HAS_CUDA, bool)
     assert bool(_native.CUDA_ARCHS) == _native.HAS_CUDA
     assert _native.cuda_device_count() >= 0
-    assert hasattr(_native, "cuda_gram") == _native.HAS_CUDA
+    assert hasattr(_native, "cuda_grams") == _native.HAS_CUDA
     assert _native.isas()[-1] in ("baseline", "neon")
