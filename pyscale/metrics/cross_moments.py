@@ -76,17 +76,18 @@ def add_together(xs: Sequence[Tensor], moves: Sequence[Move], columns: Sequence[
         columns: The layers y, each with some of the xs from the first on.
     """
     x = Move.joined(moves)
-    y = Move.joined([column.move for column in columns])
+    mean_y = torch.cat([column.move.mean for column in columns])
+    sizes_y = [len(column.move.mean) for column in columns]
     firsts = [x if column.layers == len(xs) else x.first(column.layers) for column in columns]
     for column, first in zip(columns, firsts, strict=True):
         column.moments.move_(first, column.move)
-    step = slice_rows(sum(x.sizes) + sum(y.sizes), x.mean.device)
+    step = slice_rows(len(x.mean) + len(mean_y), mean_y.device)
     for k in range(0, len(xs[0]), step):
         a = _side_by_side([t[k : k + step] for t in xs], x.mean)
-        b = _side_by_side([column.y[k : k + step] for column in columns], y.mean)
-        R, T = _squared_norms(a, x.sizes), _squared_norms(b, y.sizes)
+        b = _side_by_side([column.y[k : k + step] for column in columns], mean_y)
+        R, T = _squared_norms(a, x.sizes), _squared_norms(b, sizes_y)
         U, V, W = a.T @ T, R.T @ b, R.T @ T  # Σ|y_j|² x (P, M), Σ|x_i|² y (L, Q), Σ|x_i|²|y_j|² (L, M)
-        parts = zip(columns, firsts, V.split(list(y.sizes), dim=1), b.split(list(y.sizes), dim=1), strict=True)
+        parts = zip(columns, firsts, V.split(sizes_y, dim=1), b.split(sizes_y, dim=1), strict=True)
         for j, (column, first, v, part) in enumerate(parts):
             L, P, moments = column.layers, len(first.mean), column.moments
             moments.S.addmm_(a[:, :P].T, part)

@@ -188,11 +188,12 @@ def test_empty_metrics_say_so(name):
 @every_metric
 def test_states_travel_by_every_road(name):
     metric = fed(name, BATCHES[:2])
+    copies = [copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))]  # with what it holds, if anything
     buffer = io.BytesIO()
     torch.save(metric.state_dict(), buffer)
     buffer.seek(0)
     loaded = METRICS[name][0]().load_state_dict(torch.load(buffer, weights_only=True))
-    roads = [loaded, copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), sync(metric), metric.to("cpu")]
+    roads = [loaded, *copies, sync(metric), metric.to("cpu")]
     METRICS[name][1](metric, *BATCHES[2])
     expected = fed(name, BATCHES)
     for road in roads:
