@@ -22,7 +22,7 @@ PYBIND11_MODULE(_emulated, module) {
   for (const char* name : {"DType", "Kernel", "Centering", "Matrix"})
     module.attr(name) = native.attr(name);
   pyscale::bindings::register_cuda(module);
-  pyscale::bindings::register_kernels(module);
+  pyscale::bindings::register_products(module);
   pyscale::bindings::register_stages(module);
   pyscale::bindings::register_selftest(module);
   const pyscale::emulator::Options standard;

@@ -7,7 +7,7 @@ namespace pyscale::bindings {
 
 void register_cpu(pybind11::module_& module);
 void register_cuda(pybind11::module_& module);      // defined in builds with CUDA
-void register_kernels(pybind11::module_& module);   // defined in the emulator
+void register_products(pybind11::module_& module);  // defined in the emulator
 void register_stages(pybind11::module_& module);    // defined in the emulator
 void register_selftest(pybind11::module_& module);  // defined in the emulator
 

@@ -50,7 +50,7 @@ void multiply(const std::string& path, const std::vector<Matrix>& partial,
 
 }  // namespace
 
-void register_kernels(py::module_& module) {
+void register_products(py::module_& module) {
   py::enum_<cuda::Guard>(module, "Guard")
       .value("none", cuda::Guard::none)
       .value("if_plain", cuda::Guard::if_plain)
