@@ -19,6 +19,7 @@ void register_bugs(py::module_& module) {
       .value("partial_shuffle", Bug::partial_shuffle)
       .value("shared_overrun", Bug::shared_overrun)
       .value("too_much_shared", Bug::too_much_shared)
+      .value("misaligned_load", Bug::misaligned_load)
       .value("no_full_wait", Bug::no_full_wait)
       .value("early_release", Bug::early_release)
       .value("no_wgmma_wait", Bug::no_wgmma_wait)
@@ -44,16 +45,19 @@ void register_selftest(py::module_& module) {
   py::module_ tests = module.def_submodule("selftest", "Small kernels that test the emulator.");
   register_bugs(tests);
   const auto bug = py::arg("bug") = Bug::none;
-  tests.def("row_sums", &selftest::row_sums, py::arg("out"), py::arg("X"), bug);
-  tests.def("shuffles", &selftest::shuffles, py::arg("out"));
-  tests.def("relay", &selftest::relay, py::arg("out"), py::arg("rounds"), bug);
-  tests.def("counts", &selftest::counts, py::arg("out"));
-  tests.def("warp_product", &selftest::warp_product, py::arg("D"), py::arg("A"), py::arg("B"));
-  tests.def("warp_product_exact", &selftest::warp_product_exact, py::arg("D"), py::arg("A"),
+  using Unlocked = py::call_guard<py::gil_scoped_release>;
+  tests.def("row_sums", &selftest::row_sums, Unlocked(), py::arg("out"), py::arg("X"), bug);
+  tests.def("shuffles", &selftest::shuffles, Unlocked(), py::arg("out"));
+  tests.def("relay", &selftest::relay, Unlocked(), py::arg("out"), py::arg("rounds"), bug);
+  tests.def("counts", &selftest::counts, Unlocked(), py::arg("out"));
+  tests.def("warp_product", &selftest::warp_product, Unlocked(), py::arg("D"), py::arg("A"),
             py::arg("B"));
-  tests.def("tile_product", &selftest::tile_product, py::arg("D"), py::arg("A"), py::arg("B"), bug);
-  tests.def("stored_product", &selftest::stored_product, py::arg("D"), py::arg("A"), py::arg("B"),
-            bug);
+  tests.def("warp_product_exact", &selftest::warp_product_exact, Unlocked(), py::arg("D"),
+            py::arg("A"), py::arg("B"));
+  tests.def("tile_product", &selftest::tile_product, Unlocked(), py::arg("D"), py::arg("A"),
+            py::arg("B"), bug);
+  tests.def("stored_product", &selftest::stored_product, Unlocked(), py::arg("D"), py::arg("A"),
+            py::arg("B"), bug);
 }
 
 }  // namespace pyscale::bindings

@@ -1,4 +1,5 @@
-// The block's sixteen barriers (bar.sync); __syncthreads is number 0 with all threads.
+// The block's sixteen barriers (bar.sync); __syncthreads is number 0 with all threads. A thread
+// that has ended does not come any more: where hardware may forgive that, the emulator does not.
 #pragma once
 
 #include "emulator/scheduler.h"

@@ -56,9 +56,10 @@ inline void mma_8x8x4(double (&d)[2], double a, double b) { emulator::mma_8x8x4(
 // ---- Hopper ----
 
 inline emulator::Block& hopper(const char* instruction) {
-  if (emulator::block.options.capability != 90)
-    emulator::fail(instruction, " on a device of compute capability ",
-                   emulator::block.options.capability, " / 10");
+  const int capability = emulator::block.options.capability;
+  if (capability != 90)
+    emulator::fail(instruction, " on a device of compute capability ", capability / 10, ".",
+                   capability % 10, "; it needs 9.0");
   return emulator::block;
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,7 @@ def test_missing_named_barrier_is_seen(bug, seed):
         (Bug.unequal_barrier, "barrier 0 for (128|256) threads, while others wait at it for"),
         (Bug.shared_overrun, "wrote beyond the 32 bytes of shared memory"),
         (Bug.too_much_shared, "the device has 232448"),
+        (Bug.misaligned_load, "a load of 16 bytes from an address that is no multiple"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -131,6 +134,20 @@ def test_misuse_is_an_error_and_leaves_the_emulator_usable(bug, message, seed):
     with pytest.raises(RuntimeError, match=message):
         row_sums(X, bug)
     np.testing.assert_allclose(row_sums(X)[0], X.double().sum(1), rtol=1e-5, atol=1e-5)
+
+
+def test_launches_of_several_callers_take_turns():
+    X = normal(200, 256, torch.float32)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(row_sums, [X] * 8))
+    for result in results:
+        assert torch.equal(result, row_sums(X))
+
+
+@pytest.mark.parametrize("option", ["capability", "multiprocessors"])
+def test_configure_refuses_what_no_device_has(option):
+    with pytest.raises(RuntimeError, match=f"{option} is 0"):
+        _emulated.configure(**{option: 0})
 
 
 def test_errors_name_block_and_thread():
@@ -294,5 +311,5 @@ def test_a_tile_that_was_not_waited_for_spoils_the_result(seed):
 
 def test_hopper_instructions_need_hopper():
     _emulated.configure(capability=80)
-    with pytest.raises(RuntimeError, match="compute capability 80"):
+    with pytest.raises(RuntimeError, match=r"compute capability 8\.0; it needs 9\.0"):
         tile_product(*operands(64, 64))

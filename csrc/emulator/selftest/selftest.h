@@ -17,6 +17,7 @@ enum class Bug : int {
   partial_shuffle,  // one lane skips a shuffle
   shared_overrun,   // a write beyond the shared memory of the launch
   too_much_shared,  // a launch with more than the device has
+  misaligned_load,  // 16 bytes from an address that is no multiple of 16
   // staged products
   no_full_wait,   // multiplies before the tile has landed
   early_release,  // hands the stage back before its products are done
@@ -40,7 +41,7 @@ enum class Bug : int {
 
 // ---- threads.cu ----
 
-// out (1, blocks) float64 := the sums of X's rows (blocks, 256) float32, through two barriers.
+// out (1, blocks) float64 := the sums of X's rows (blocks, 256) float32, by shuffles and a barrier.
 void row_sums(Matrix out, Matrix X, Bug bug);
 // out (4, 32) float64: what lane l gets of the others' 100 + lane by xor 5, down 3, up 2 and index
 // (lane + 7) mod 32 in segments of 8.

@@ -28,6 +28,7 @@ __global__ void __launch_bounds__(kThreads) sum_rows(double* out,     // (blocks
   const float x = X[blockIdx.x * kThreads + threadIdx.x];
   if (bug == Bug::missing_warp && warp == 3) return;
   if (bug == Bug::partial_shuffle && threadIdx.x == 70) return;
+  if (bug == Bug::misaligned_load) __ldg(reinterpret_cast<const float4*>(X + 1));
   const float sum = warp_sum(x);
   if (lane == 0) sums[warp] = sum;
   if (bug == Bug::shared_overrun && threadIdx.x == 0) sums[kWarps] = 0;
