@@ -38,6 +38,7 @@ SHAPES = [
     (8192, 65_536),
 ]
 LARGE_MEANS = [(64, MILLION), (128, MILLION), (256, MILLION), (1024, 65_536)]
+COMPILED = {(128, MILLION, 0.0), (1024, MILLION, 0.0)}  # a few: compiling takes many seconds a shape
 RBF_SHAPES = [(256, 65_536), (1024, 65_536)]
 REHEARSAL = [(8, 100), (130, 40)]
 GOALS = ((128, 0.85), (256, 0.75), (1024, 0.60))  # share of the floor, up to that many samples
@@ -106,7 +107,7 @@ def _torchs(x: Tensor, case: Case, device: str) -> dict[str, Contender]:
         contenders["torch TF32 mm + centring"] = tensor_float32(lambda: mm_centred(x))
     elif device == "cuda":  # on CPUs torch has no such product
         contenders["torch mm to float32 + centring"] = lambda: mm_in_float32(x)
-    if case.p >= MILLION or device == "cpu":  # compiling takes seconds a shape
+    if (case.n, case.p, case.mean) in COMPILED or device == "cpu":
         together = compiled(centred_mm, device)
         contenders["torch.compile centring + mm"] = lambda: together(x)
     return contenders

@@ -77,7 +77,7 @@ def _cross_moments(session: Session, n: int, p: int) -> None:
 
 def own_cross_moments(S: Tensor, x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> None:
     """Add the co-moments of two sets by the package's kernel."""
-    index, stream = x.get_device(), torch.cuda.current_stream().cuda_stream
+    index, stream = x.device.index or 0, torch.cuda.current_stream().cuda_stream
     size = _native.cuda_moments_workspace(x.shape[1], y.shape[1], len(x), index)
     workspace = x.new_empty((1, size), dtype=torch.float64)
     _native.cuda_cross_moments(

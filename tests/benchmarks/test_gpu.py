@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.gpu import __main__ as program
+from benchmarks.gpu import launches, pairs
 from benchmarks.gpu import stopwatch as stopwatches
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.gpu.grams import Case, floor_figures, gram_floor
 from benchmarks.gpu.session import Session
 from benchmarks.gpu.stopwatch import Stopwatch
 from benchmarks.gpu.tables import render
+from benchmarks.provenance import provenance
 from benchmarks.racing import Timing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +117,69 @@ def test_a_table_aligns_and_leaves_out_what_is_empty():
         {"name": "long", "ms": "7", "note": "", "commit": ""},
     ]
     assert render(rows, hidden={"commit"}) == "name    ms\na     10.5\nlong     7"
+
+
+# ---- what only a GPU has, pretended ----
+
+
+class Anything:
+    """A stream or a graph: all its methods can be called, and it can be entered."""
+
+    cuda_stream = 0
+
+    def __getattr__(self, name):
+        return lambda *_: None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+def test_a_graph_is_captured_once_and_replayed(monkeypatch):
+    graph, calls = Anything(), []
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, Anything)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: Anything())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    graph.replay = lambda: calls.append("replay")
+    replay = launches.replayed(lambda: calls.append("call"), "cuda")
+    assert calls == ["call"] * 4
+    replay()
+    assert calls[4:] == ["replay"]
+
+
+def test_the_peak_is_what_the_call_took_beyond_what_was_there(monkeypatch):
+    found = session()
+    found.device = "cuda"
+    for name, value in {"memory_allocated": 5 << 20, "max_memory_allocated": 12 << 20}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    for name in ("reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    assert found.peak_mib(lambda: None) == 7.0
+
+
+def test_the_origin_of_a_gpus_rows(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    origin = provenance("cuda")
+    assert origin["device"] == "NVIDIA H200"
+    assert origin["driver"]
+    assert {"commit", "date", "cuda", "architectures", "torch"} < set(origin)
+
+
+@pytest.mark.skipif(find_spec("pyscale._emulated") is None, reason="built without the emulator")
+def test_the_kernel_that_the_op_leaves_to_cublas(monkeypatch):
+    from pyscale import _emulated
+
+    monkeypatch.setattr(pairs, "_native", _emulated)
+    monkeypatch.setattr(torch.cuda, "current_stream", Anything)
+    x, y = torch.randn(20, 5), torch.randn(20, 7)
+    a, b = (z.mean(dim=0, dtype=torch.float64) for z in (x, y))
+    S = torch.ones(5, 7, dtype=torch.float64)
+    pairs.own_cross_moments(S, x, a, y, b)
+    torch.testing.assert_close(S, 1 + (x - a).T @ (y - b))
 
 
 class PretendedEvent:
