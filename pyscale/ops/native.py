@@ -45,9 +45,11 @@ def packed_gram(
 
 def hsic_pairs(v: Tensor, w: Tensor, threads: int) -> Tensor:
     """Return all inner products (L, M), in float64, of the rows of ``v`` (L, N) and ``w`` (M, N)."""
-    if v.dtype != w.dtype:
+    same = w is v
+    if v.dtype != w.dtype or v.dtype not in (torch.float32, torch.float64):
         v, w = v.double(), w.double()
-    v, w = rows(v), rows(w)
+    v = rows(v)
+    w = v if same else rows(w)
     H = v.new_empty((len(v), len(w)), dtype=torch.float64)
     _native.hsic_pairs(matrix(H), matrix(v), matrix(w), threads or torch.get_num_threads())
     return H

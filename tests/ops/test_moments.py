@@ -45,11 +45,11 @@ def test_merge_moments_into_a_view():
     assert whole[::2, ::2].eq(2).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(1, 1, 0), (3, 2, 6), (17, 9, 1000), (5, 41, 32_640)], ids=str)
 def test_hsic_pairs(shape, dtype):
     L, M, N = shape
-    v, w = torch.randn(L, N, dtype=dtype), torch.randn(M, N, dtype=dtype)
+    v, w = torch.randn(L, N).to(dtype), torch.randn(M, N).to(dtype)
     truth = v.double().numpy() @ w.double().numpy().T
     np.testing.assert_allclose(ops.hsic_pairs(v, w), truth, rtol=1e-12, atol=1e-11)
     np.testing.assert_allclose(reference.hsic_pairs(v, w), truth, rtol=1e-12, atol=1e-11)
