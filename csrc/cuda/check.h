@@ -31,16 +31,20 @@ inline void check(cudaError_t status, const char* call, const char* file, int li
         call, advice(status));
 }
 
-// Makes a device current, and the one before it when it ends.
+// Makes a device current, and the one before it when it ends. Where these are the same it is set
+// all the same, for that binds its context to a new thread; set back it is only where they differ,
+// for that makes a context, of hundreds of megabytes, on a GPU that had none.
 class DeviceScope {
  public:
   explicit DeviceScope(int device);
-  ~DeviceScope() { cudaSetDevice(before_); }
+  ~DeviceScope() {
+    if (before_ != device_) cudaSetDevice(before_);
+  }
   DeviceScope(const DeviceScope&) = delete;
   DeviceScope& operator=(const DeviceScope&) = delete;
 
  private:
-  int before_ = 0;
+  int device_, before_ = 0;
 };
 
 }  // namespace pyscale::cuda
@@ -49,7 +53,7 @@ class DeviceScope {
 
 namespace pyscale::cuda {
 
-inline DeviceScope::DeviceScope(int device) {
+inline DeviceScope::DeviceScope(int device) : device_(device) {
   PYSCALE_CUDA_CHECK(cudaGetDevice(&before_));
   PYSCALE_CUDA_CHECK(cudaSetDevice(device));
 }

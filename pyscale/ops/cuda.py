@@ -1,5 +1,6 @@
 """Calls into the CUDA kernels: on the tensors' device and torch's current stream; nothing is waited for.
 
+That device is made current by torch, which afterwards gives no context to a GPU that had none.
 Outputs and workspaces come from torch's allocator on that stream, so running out of memory is torch's error, and memory
 is not handed on before the kernels are done with it.
 """
@@ -7,6 +8,7 @@ is not handed on before the kernels are done with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -20,12 +22,13 @@ _LEAST_CAPABILITY = (8, 0)  # float64 and bfloat16 tensor cores
 
 def serves(*tensors: Tensor) -> bool:
     """Return whether the CUDA kernels were built and take these tensors on the GPU they are on."""
-    return _native.HAS_CUDA and all(
-        t.device.type == "cuda"
-        and t.dtype in NATIVE
-        and torch.cuda.get_device_capability(t.device) >= _LEAST_CAPABILITY
-        for t in tensors
-    )
+    return _native.HAS_CUDA and all(t.device.type == "cuda" and t.dtype in NATIVE and _able(t.device) for t in tensors)
+
+
+@cache
+def _able(device: torch.device) -> bool:
+    """Return whether the GPU is new enough; asked for every tensor, and slow to find out."""
+    return torch.cuda.get_device_capability(device) >= _LEAST_CAPABILITY
 
 
 def gram(
@@ -80,7 +83,8 @@ def hsic_pairs(v: Tensor, w: Tensor) -> Tensor:
     H = v.new_empty((len(v), len(w)), dtype=torch.float64)
     index, stream = _queue(v)
     workspace = _numbers(v, _native.cuda_hsic_workspace(len(v), len(w), v.shape[1], index))
-    _native.cuda_hsic_pairs(matrix(H), matrix(v), matrix(w), matrix(workspace), index, stream)
+    with torch.cuda.device_of(v):
+        _native.cuda_hsic_pairs(matrix(H), matrix(v), matrix(w), matrix(workspace), index, stream)
     return H
 
 
@@ -93,7 +97,8 @@ def add_self_moments(out: Tensor, x: Tensor, shift: Tensor) -> None:
     index, stream = _queue(x)
     workspace = _numbers(x, _native.cuda_moments_workspace(p, p, len(x), index))
     point = shift[None].contiguous()
-    _native.cuda_self_moments(matrix(out), matrix(x), matrix(point), matrix(workspace), index, stream)
+    with torch.cuda.device_of(x):
+        _native.cuda_self_moments(matrix(out), matrix(x), matrix(point), matrix(workspace), index, stream)
 
 
 def _numbers(x: Tensor, count: int) -> Tensor:
@@ -120,19 +125,20 @@ def _grams(
     index, stream = _queue(xs[0])
     workspace = xs[0].new_empty(_native.cuda_grams_workspace(X, *options, accuracy, index), dtype=torch.uint8)
     constant = xs[0].new_empty(len(xs), dtype=torch.bool)
-    _native.cuda_grams(
-        [matrix(K) for K in out],
-        X,
-        constant.data_ptr(),
-        *options,
-        bandwidth,
-        accuracy,
-        workspace.data_ptr(),
-        len(workspace),
-        index,
-        stream,
-        _handle(read),
-    )
+    with torch.cuda.device_of(xs[0]):
+        _native.cuda_grams(
+            [matrix(K) for K in out],
+            X,
+            constant.data_ptr(),
+            *options,
+            bandwidth,
+            accuracy,
+            workspace.data_ptr(),
+            len(workspace),
+            index,
+            stream,
+            _handle(read),
+        )
     return constant
 
 
@@ -142,7 +148,7 @@ def _queue(x: Tensor) -> tuple[int, int]:
 
 
 def _handle(event: torch.cuda.Event | None) -> int:
-    """Return the event's handle for the kernels to record, 0 for none."""
+    """Return the event's handle for the kernels to record, 0 for none; it is made on the current device."""
     if event is None:
         return 0
     if not event.cuda_event:
