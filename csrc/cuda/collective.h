@@ -3,9 +3,10 @@
 
 #include <cuda_runtime.h>
 
+#include "cuda/ptx.h"
+
 namespace pyscale::cuda {
 
-constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffU;
 
 // Every lane gets the sum: at each step two lanes add the same two numbers.
@@ -28,7 +29,7 @@ __device__ __forceinline__ unsigned warp_sum_before(unsigned value) {
   return sum - value;
 }
 
-// Every thread of the block gets the sums. `shared` must not be in use: (count, threads / 32).
+// Every thread of the block gets the sums. `shared` must not be in use: (count, threads / kWarp).
 template <int threads, int count>
 __device__ __forceinline__ void block_sum(double (&values)[count], double* shared) {
   constexpr int kWarps = threads / kWarp;

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
   ExactTile tile;
   tile.add(X, at.row * kBlock, X, at.column * kBlock, at.row == at.column, work.begin, work.end);
   double* block = static_cast<double*>(problem.partial) +
-                  (int64_t{work.split} * tiles + work.tile) * (kBlock * kBlock);
+                  (int64_t{work.split} * tiles + work.tile) * kBlockSize;
   tile.each([&](int i, int j, double x, double y) {
     *reinterpret_cast<double2*>(block + i * kBlock + j) = make_double2(x, y);
   });

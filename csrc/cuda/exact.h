@@ -152,11 +152,12 @@ class ExactTile {
   static constexpr int kSide = 32;  // rows and columns of a warp
   static constexpr int kFragments = kSide / 8;
   static constexpr int kTerms = 4;  // of one mma
-  static_assert(kSide * kSide * (kExactThreads / 32) == kBlock * kBlock);
+  static_assert(kSide * kSide * (kExactThreads / kWarp) == kBlockSize);
 
-  __device__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
-  __device__ static int row() { return static_cast<int>(threadIdx.x) / 64 * kSide; }
-  __device__ static int column() { return static_cast<int>(threadIdx.x) / 32 % 2 * kSide; }
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
+  __device__ static int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+  __device__ static int row() { return warp() / 2 * kSide; }
+  __device__ static int column() { return warp() % 2 * kSide; }
 
   __device__ void multiply(const double* A, const double* B) {
 #pragma unroll

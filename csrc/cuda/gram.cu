@@ -110,7 +110,7 @@ Group lay_out(const Batch& batch, const std::vector<Matrix>& X, const Call& call
                                    : static_cast<void*>(arena.take<float>(problem.p));
     problem.sampled = arena.take<double>(sampled_size(problem.p));
     problem.flags = arena.take<Flags>(1);
-    const int64_t sums = problem.splits * blocks_of(call.n) * kBlock * kBlock;
+    const int64_t sums = problem.splits * blocks_of(call.n) * kBlockSize;
     problem.partial = call.exact() ? static_cast<void*>(arena.take<double>(sums))
                                    : static_cast<void*>(arena.take<float>(sums));
     problem.G = arena.take<double>(call.n * call.n);

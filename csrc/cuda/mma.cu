@@ -33,7 +33,6 @@ namespace pyscale::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarp = 32;
 constexpr int kWarpsDown = 2, kWarpsAcross = 4;
 constexpr int kStep = 16;               // features of one mma
 constexpr int kStepPieces = kStep / 8;  // 16-byte pieces of a staged row that they take

@@ -9,8 +9,6 @@
 
 namespace pyscale::cuda {
 
-constexpr int kWarp = 32;
-constexpr int kWarpgroup = 128;
 constexpr int kSharedMost = 227 << 10;  // bytes of shared memory of a Hopper thread block
 constexpr int kBarrierBytes = 512;      // of these for barriers
 constexpr int kStageLeast = 8 << 10;    // bytes

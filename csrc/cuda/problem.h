@@ -14,6 +14,7 @@ namespace pyscale::cuda {
 // Partial sums are stored in square blocks of the lower triangle of G, row by row: block (r, c),
 // c <= r, is number triangle(r) + c. Whatever tile a kernel works on, it writes such blocks.
 constexpr int kBlock = 64;
+constexpr int kBlockSize = kBlock * kBlock;
 constexpr int kChunk = 64;  // features staged at a time: 128 bytes of 16-bit numbers
 constexpr int kFlush =
     1024;  // features a float32 accumulator may gather: its error grows with them

@@ -25,7 +25,7 @@
 namespace pyscale::cuda {
 
 constexpr int kAddThreads = 256;
-constexpr int kAddBlocks = kBlock * kBlock / kAddThreads;  // thread blocks that add up one tile
+constexpr int kAddBlocks = kBlockSize / kAddThreads;  // thread blocks that add up one tile
 
 // Where a product goes.
 struct Target {
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
       target.put(i0 + i, j0 + j + 1, y);
     });
   } else {
-    double* block = partial + (share * gridDim.x + blockIdx.x) * (kBlock * kBlock);
+    double* block = partial + (share * gridDim.x + blockIdx.x) * kBlockSize;
     tile.each([&](int i, int j, double x, double y) {
       *reinterpret_cast<double2*>(block + i * kBlock + j) = make_double2(x, y);
     });
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kAddThreads)
   const int element = static_cast<int>(blockIdx.y * kAddThreads + threadIdx.x);
   double total = 0;
   for (int64_t share = 0; share < shares; ++share)
-    total += partial[(share * gridDim.x + blockIdx.x) * (kBlock * kBlock) + element];
+    total += partial[(share * gridDim.x + blockIdx.x) * kBlockSize + element];
   const Cell at = target.tile(blockIdx.x);
   target.put(at.row * kBlock + element / kBlock, at.column * kBlock + element % kBlock, total);
 }
@@ -107,7 +107,7 @@ inline int64_t shares_of(const Target& target, int64_t terms, int device_index) 
 // Doubles of the shares' partial sums; 0 where there is one.
 inline int64_t product_workspace(const Target& target, int64_t terms, int device_index) {
   const int64_t shares = shares_of(target, terms, device_index);
-  return shares == 1 ? 0 : shares * target.tiles() * kBlock * kBlock;
+  return shares == 1 ? 0 : shares * target.tiles() * kBlockSize;
 }
 
 template <class T, Over over>

@@ -18,6 +18,13 @@
 #define PYSCALE_HOPPER 1
 #endif
 
+namespace pyscale::cuda {
+
+constexpr int kWarp = 32;        // threads that most instructions below are for
+constexpr int kWarpgroup = 128;  // and Hopper's products
+
+}  // namespace pyscale::cuda
+
 #ifdef PYSCALE_EMULATED
 #include "emulator/ptx.h"
 #else

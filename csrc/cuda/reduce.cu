@@ -21,7 +21,6 @@ namespace pyscale::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kElements = kBlock * kBlock;
 
 // ---- kernels ----
 
@@ -29,7 +28,7 @@ constexpr int kElements = kBlock * kBlock;
 template <class P, int sharing>
 __global__ void __launch_bounds__(kThreads) add_splits(const __grid_constant__ Group group) {
   constexpr int kStrip = kThreads / sharing;  // elements of a strip
-  constexpr int kStrips = kElements / kStrip;
+  constexpr int kStrips = kBlockSize / kStrip;
   constexpr int kRows = kStrip > kBlock ? kStrip / kBlock : 1;  // of a strip
   const Problem& problem = group.problems[blockIdx.y];
   const int64_t n = group.n;
@@ -37,8 +36,8 @@ __global__ void __launch_bounds__(kThreads) add_splits(const __grid_constant__ G
   const int first = static_cast<int>(blockIdx.x % kStrips) * kStrip;
   const int element = static_cast<int>(threadIdx.x) % kStrip;
 
-  const P* partial = static_cast<const P*>(problem.partial) + block * kElements + first + element;
-  const int64_t step = blocks_of(n) * kElements;
+  const P* partial = static_cast<const P*>(problem.partial) + block * kBlockSize + first + element;
+  const int64_t step = blocks_of(n) * kBlockSize;
   double sum = 0;
 #pragma unroll 8
   for (int split = static_cast<int>(threadIdx.x) / kStrip; split < problem.splits; split += sharing)
@@ -69,7 +68,7 @@ __global__ void __launch_bounds__(kThreads) add_splits(const __grid_constant__ G
 
 template <class P, int sharing>
 void launch_add(const Group& group, cudaStream_t stream) {
-  const int64_t strips = blocks_of(group.n) * (kElements * sharing / kThreads);
+  const int64_t strips = blocks_of(group.n) * (kBlockSize * sharing / kThreads);
   launch(add_splits<P, sharing>,
          dim3(static_cast<unsigned>(strips), static_cast<unsigned>(group.count)), kThreads,
          kThreads * sizeof(double), stream, group);

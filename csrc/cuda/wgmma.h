@@ -23,7 +23,6 @@ constexpr int kStep = 16;                       // features of one wgmma
 constexpr int kSteps = kChunk / kStep;          // wgmmas of a chunk
 constexpr int kFlushChunks = kFlush / kChunk;   // chunks between flushes
 constexpr int kBandBytes = kBlock * kRowBytes;  // of a chunk of one band of kBlock rows
-constexpr int kBlockSize = kBlock * kBlock;
 static_assert(kFlush % kChunk == 0 && kChunk % kStep == 0);
 
 #ifdef PYSCALE_HOPPER
