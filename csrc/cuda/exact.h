@@ -149,9 +149,9 @@ class ExactTile {
   }
 
  private:
-  static constexpr int kSide = 32;  // rows and columns of a warp
-  static constexpr int kFragments = kSide / 8;
-  static constexpr int kTerms = 4;  // of one mma
+  static constexpr int kSide = 32;              // rows and columns of a warp
+  static constexpr int kFragments = kSide / 8;  // multiplied in pairs, one above the other
+  static constexpr int kTerms = 4;              // of one mma
   static_assert(kSide * kSide * (kExactThreads / kWarp) == kBlockSize);
 
   __device__ static int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
@@ -170,9 +170,10 @@ class ExactTile {
         b[f] = B[staged(column() + 8 * f + lane() / 4, k)];
       }
 #pragma unroll
-      for (int i = 0; i < kFragments; ++i)
+      for (int j = 0; j < kFragments; ++j)
 #pragma unroll
-        for (int j = 0; j < kFragments; ++j) mma_8x8x4(sums_[i][j], a[i], b[j]);
+        for (int i = 0; i < kFragments; i += 2)
+          mma_16x8x4(sums_[i][j], sums_[i + 1][j], a[i], a[i + 1], b[j]);
     }
   }
 

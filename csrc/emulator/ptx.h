@@ -53,6 +53,12 @@ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) 
 
 inline void mma_8x8x4(double (&d)[2], double a, double b) { emulator::mma_8x8x4(d, a, b); }
 
+inline void mma_16x8x4(double (&above)[2], double (&below)[2], double a_above, double a_below,
+                       double b) {
+  mma_8x8x4(above, a_above, b);
+  mma_8x8x4(below, a_below, b);
+}
+
 // ---- Hopper ----
 
 inline emulator::Block& hopper(const char* instruction) {
