@@ -60,3 +60,19 @@ def test_small_constancy_and_empty_shapes():
 def test_small_gradient():
     x = torch.randn(9, 5, dtype=torch.float64, device="cuda", requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: ops.packed_gram(x, kernel="rbf").values, (x,))
+
+
+def test_compiled_whole():
+    def loss(x):
+        return ops.centered_gram(x).square().sum()
+
+    x = torch.randn(9, 5, device="cuda")
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), loss(x))
+
+
+def test_running_out_of_memory_is_torchs_error():
+    x = torch.zeros(2_000_000, 1, device="cuda")  # its triangle would take 8 TB
+    with pytest.raises(torch.OutOfMemoryError):
+        ops.packed_gram(x)
+    assert ops.packed_gram(x[:8]).constant
