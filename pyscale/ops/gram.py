@@ -63,7 +63,7 @@ def centered_gram(
         bandwidth: The RBF width as a multiple of the median distance; unused by the linear kernel.
         out_dtype: float32 or float64; the default is float64 for float64 input and float32 otherwise.
         precision: "default": float32-grade products, float64 for float64 input; "exact": float64 products of any
-            input; "fast": on GPUs one product of numbers rounded to bfloat16, a relative error of about 1e-3 (on CPUs
+            input; "fast": on GPUs one product of numbers rounded to bfloat16, a relative error of 1e-4 to 5e-3 (on CPUs
             the same as "default").
         threads: CPU threads; torch's own number by default.
 
@@ -120,7 +120,7 @@ def packed_gram(
         bandwidth: The RBF width as a multiple of the median distance.
         out_dtype: float32 or float64; the default is float64 for float64 input and float32 otherwise.
         precision: "default": float32-grade products, float64 for float64 input; "exact": float64 products of any
-            input; "fast": on GPUs one product of numbers rounded to bfloat16, a relative error of about 1e-3 (on CPUs
+            input; "fast": on GPUs one product of numbers rounded to bfloat16, a relative error of 1e-4 to 5e-3 (on CPUs
             the same as "default").
         threads: CPU threads; torch's own number by default.
 
