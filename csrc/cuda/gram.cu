@@ -13,7 +13,12 @@
 namespace pyscale::cuda {
 namespace {
 
+// The capability that the kernels for Hopper need, where the build has them: none has 0.
+#ifdef PYSCALE_HAS_HOPPER
 constexpr int kHopper = 90;
+#else
+constexpr int kHopper = 0;
+#endif
 constexpr int64_t kAlignment = 256;                  // of every part of the workspace
 constexpr int64_t kMostElements = int64_t{1} << 27;  // of all G of a launch: 1 GiB
 
