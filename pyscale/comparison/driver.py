@@ -19,7 +19,7 @@ from pyscale.comparison.minibatch import MinibatchStrategy
 from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
-from pyscale.comparison.state import home
+from pyscale.comparison.state import home, remembered_randomness
 from pyscale.comparison.wrappers import unwrap
 
 
@@ -130,6 +130,7 @@ class Run:
 
     def _add(self, pair: Pair) -> None:
         samples = count_samples(pair.x)
+        same_randomness = remembered_randomness()
         if samples is None or samples >= self._strategy.least_samples:
             self._strategy.begin(pair.number)
             self._forward(pair, samples)
@@ -138,6 +139,7 @@ class Run:
             self._skip(pair.number, samples)
             return
         if self._strategy.finish(self.rows, self.columns, samples):
+            same_randomness()
             self._forward(pair, samples)
             self._strategy.finish(self.rows, self.columns, samples)
         self.batches += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -93,6 +93,19 @@ def _without_fused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def remembered_randomness() -> Callable[[], None]:
+    """Return a function that takes torch's random number generators back to where they are now."""
+    cpu = torch.random.get_rng_state()
+    gpus = {device: torch.cuda.get_rng_state(device) for device in _cuda_devices()}
+
+    def restore() -> None:
+        torch.random.set_rng_state(cpu)
+        for device, state in gpus.items():
+            torch.cuda.set_rng_state(state, device)
+
+    return restore
 
 
 def _cuda_devices() -> list[int]:

@@ -72,6 +72,23 @@ def test_a_batch_is_seen_again_only_the_first_time_a_layer_fails(deferred, scale
     assert c.values[0, 0] == pytest.approx(1.0, abs=1e-6)
 
 
+class Noisy(nn.Module):
+    """A layer that draws random numbers in eval mode too."""
+
+    def forward(self, x):
+        return x + torch.randn_like(x) * x.abs().max()
+
+
+def test_a_batch_that_is_seen_again_draws_the_same_random_numbers(monkeypatch):
+    x, y = nn.Sequential(nn.Linear(4, 8), Noisy()), mlp(4, 8, 3, seed=2)
+    batches = [1e20 * batch for batch in vectors(16, 16)]
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    plain, late = both_ways(monkeypatch, x, y, batches, layers=[nn.Linear, Noisy], layers_y=nn.Linear)
+    np.testing.assert_allclose(late.values, plain.values, atol=1e-12)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_a_layer_that_fails_later_is_formed_again(monkeypatch):
     x, y = mlp(4, 8, 3, seed=1), mlp(4, 8, 3, seed=2)
     quiet, loud, quiet_again = vectors(16, 16, 12)
