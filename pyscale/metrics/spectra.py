@@ -45,12 +45,16 @@ def polar_nuclear_norms(M: Tensor) -> Tensor:
         decomposition", 2012.
     """
     M = M if M.shape[1] <= M.shape[2] else M.mT
+    if M.numel() == 0:
+        return M.new_zeros(len(M))
+    largest = M.abs().amax(dim=(1, 2), keepdim=True)  # first: squares may leave float64's range
+    M = M / torch.where(largest > 0, largest, 1.0)
     norm = torch.linalg.vector_norm(M, dim=(1, 2))
     M = M / torch.where(norm > 0, norm, 1.0)[:, None, None]
     X = M
     for rho in scales(_ERROR / max(M.shape[1], 1)):
         X = torch.baddbmm(X, X @ X.mT, X, beta=1.5 * rho, alpha=-0.5 * rho**3)
-    norms: Tensor = norm * (X * M).sum(dim=(1, 2))
+    norms: Tensor = largest[:, 0, 0] * (norm * (X * M).sum(dim=(1, 2)))
     return norms
 
 

@@ -28,7 +28,10 @@ def test_small_shapes_agree_with_the_definition(shape, kernel, centering, dtype)
     truth = oracle.gram(x.double().numpy(), kernel, centering)
     K = ops.centered_gram(x.cuda(), kernel=kernel, centering=centering, out_dtype=torch.float64)
     assert K.is_cuda
-    assert relative_error(K, truth) <= RELATIVE[str(dtype).removeprefix("torch.")]
+    # Of few samples centring leaves little of an RBF kernel, and its errors are in proportion to what was there before.
+    whole = oracle.gram(x.double().numpy(), kernel, "none" if kernel == "rbf" else centering)
+    allowed = RELATIVE[str(dtype).removeprefix("torch.")] * np.linalg.norm(whole)
+    assert np.linalg.norm(K.double().cpu().numpy() - truth) <= allowed
     assert torch.equal(K, K.T)
 
 
