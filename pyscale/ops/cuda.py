@@ -64,22 +64,39 @@ def packed_grams(
     precision: str,
     read: torch.cuda.Event | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the packed U-centred Grams (L, n (n - 1) / 2) of sets of n samples and one type, and which are constant.
+    """Return the packed U-centred Grams (L, n (n - 1) / 2) of sets of n samples, and which are constant (L,).
 
-    All are formed by the same few launches.
+    All of one type are formed by the same few launches.
     """
     n = len(xs[0])
+    types = {x.dtype for x in xs}
+    if len(types) > 1:
+        return _mixed_grams(xs, types, (kernel, bandwidth, out_dtype, precision, read))
     v = xs[0].new_empty((len(xs), n * (n - 1) // 2), dtype=out_dtype)
     return v, _grams(v[:, None], xs, kernel, "unbiased", bandwidth, precision, packed=True, read=read)
 
 
+def _mixed_grams(
+    xs: Sequence[Tensor],
+    types: set[torch.dtype],
+    options: tuple[str, float, torch.dtype, str, torch.cuda.Event | None],
+) -> tuple[Tensor, Tensor]:
+    """Return :func:`packed_grams` of sets of several types, each type's sets together."""
+    v: dict[int, Tensor] = {}
+    constant: dict[int, Tensor] = {}
+    for dtype in types:
+        members = [i for i, x in enumerate(xs) if x.dtype == dtype]
+        grams = packed_grams([xs[i] for i in members], *options)
+        v |= zip(members, grams[0], strict=True)
+        constant |= zip(members, grams[1], strict=True)
+    return torch.stack([v[i] for i in range(len(xs))]), torch.stack([constant[i] for i in range(len(xs))])
+
+
 def hsic_pairs(v: Tensor, w: Tensor) -> Tensor:
     """Return all inner products (L, M), in float64, of the rows of ``v`` (L, N) and ``w`` (M, N)."""
-    if v.dtype != w.dtype or v.dtype not in (torch.float32, torch.float64):
-        v, w = v.double(), w.double()
-    same = w is v
-    v = rows(v)
-    w = v if same else rows(w)
+    same, narrow = w is v, v.dtype != w.dtype or v.dtype not in (torch.float32, torch.float64)
+    v = rows(v.double() if narrow else v)
+    w = v if same else rows(w.double() if narrow else w)
     H = v.new_empty((len(v), len(w)), dtype=torch.float64)
     index, stream = _queue(v)
     workspace = _numbers(v, _native.cuda_hsic_workspace(len(v), len(w), v.shape[1], index))

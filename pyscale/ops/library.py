@@ -88,7 +88,7 @@ def packed_grams(
     precision: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the packed U-centred Grams (L, n (n - 1) / 2) of sets of n samples, and which are constant (L,)."""
-    if cuda.serves(*xs) and len({x.dtype for x in xs}) == 1:
+    if cuda.serves(*xs):
         return cuda.packed_grams(xs, kernel, bandwidth, out_dtype, precision)
     grams = [packed_gram(x, kernel, bandwidth, out_dtype, threads, precision) for x in xs]
     return torch.stack([v for v, _ in grams]), torch.stack([constant for _, constant in grams])

@@ -104,6 +104,14 @@ def test_more_sets_than_a_launch_takes():
         assert torch.equal(values, cuda.packed_gram(x, "linear", 1.0, torch.float64, "exact")[0])
 
 
+def test_a_group_of_several_types():
+    xs = [activations(12, 30 + i, dtype, seed=i) for i, dtype in enumerate((*DTYPES, *DTYPES))]
+    v, constant = cuda.packed_grams(xs, "linear", 1.0, torch.float64, "default")
+    assert not constant.any()
+    for x, values in zip(xs, v, strict=True):
+        assert torch.equal(values, cuda.packed_gram(x, "linear", 1.0, torch.float64, "default")[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_a_group_of_aligned_and_unaligned_rows(dtype):
     wide = [activations(9, p, dtype, seed=p) for p in (64, 72, 80)]
