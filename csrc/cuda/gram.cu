@@ -85,16 +85,24 @@ int tiles_for(const Call& call, bool tma) {
   return tma && call.n <= 256 ? 1 : tiles_of(call.n, tile_of(call.n));
 }
 
-// Shares in proportion to the features, as many as would be best for all of them together.
+// Thread blocks that a multiprocessor runs at once: tiles of 128 and what feeds wgmma take all of
+// it.
+int64_t resident(const Call& call) {
+  return call.exact() || (!call.hopper() && tile_of(call.n) == 64) ? 2 : 1;
+}
+
+// Shares in proportion to the features, together as many as would be best for one matrix of all of
+// them.
 void set_splits(Group& group, const Call& call, bool tma) {
-  int64_t chunks = 0;
-  for (int i = 0; i < group.count; ++i) chunks += divide_up(group.problems[i].p, kChunk);
-  const int64_t slots = call.device.multiprocessors * (call.hopper() && !call.exact() ? 1 : 2);
-  const int64_t share =
-      std::max<int64_t>(1, divide_up(chunks, best_splits(tiles_for(call, tma), chunks, slots)));
-  for (int i = 0; i < group.count; ++i)
-    group.problems[i].splits =
-        static_cast<int32_t>(std::max<int64_t>(1, divide_up(group.problems[i].p, kChunk) / share));
+  int64_t all = 0;
+  for (int i = 0; i < group.count; ++i) all += divide_up(group.problems[i].p, kChunk);
+  const int64_t splits =
+      best_splits(tiles_for(call, tma), all, call.device.multiprocessors * resident(call));
+  for (int i = 0; i < group.count; ++i) {
+    const int64_t chunks = divide_up(group.problems[i].p, kChunk);
+    const int64_t rounded = all == 0 ? 1 : (2 * chunks * splits + all) / (2 * all);
+    group.problems[i].splits = static_cast<int32_t>(std::max<int64_t>(1, rounded));
+  }
 }
 
 Group lay_out(const Batch& batch, const std::vector<Matrix>& X, const Call& call, Arena& arena) {
