@@ -18,7 +18,7 @@ constexpr int kBlockSize = kBlock * kBlock;
 constexpr int kChunk = 64;  // features staged at a time: 128 bytes of 16-bit numbers
 constexpr int kFlush =
     1024;  // features a float32 accumulator may gather: its error grows with them
-constexpr int kSamples = 16;      // rows whose mean is the shift
+constexpr int kSamples = 16;      // rows that tell the shift
 constexpr int kMaxProblems = 32;  // of a launch: a kernel's parameters may take 32 KB
 
 // What the sampled rows tell, in device memory; written by `sample`, read by later kernels.

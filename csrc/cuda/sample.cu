@@ -2,15 +2,17 @@
 // whether the shift is needed.
 //
 // Any fixed vector, taken off every sample, leaves distances and centred Grams as they are. The
-// mean is the best one, but costs a pass over X; the mean s of kSamples rows spread evenly over X
-// costs one over these. How much worse it can be is bounded whatever the data: products are added
-// with errors in proportion to |X - 1s|^2, of which |X_c|^2 remains after centring, m the mean of
-// all n rows:
+// mean is the best one, but costs a pass over X; kSamples rows spread evenly over X cost one over
+// these. Of their values the mean of the middle half is taken, feature by feature: a sample far
+// away from all others moves a mean, and with it the digits that the distances of the others keep.
+// How much worse than the mean m of all n rows it can be is bounded whatever the data: products are
+// added with errors in proportion to |X - 1s|^2, of which |X_c|^2 remains after centring,
 //
-//   kappa = |X - 1s|^2 / |X_c|^2 = 1 + n |s - m|^2 / |X_c|^2 <= 1 + n / kSamples,
+//   kappa = |X - 1s|^2 / |X_c|^2 = 1 + n |s - m|^2 / |X_c|^2 <= 1 + 2 n / kSamples,
 //
-// for s - m is the mean of the sampled rows of X_c, so that |s - m|^2 <= |X_c|^2 / kSamples. For
-// rows in no particular order it is about 1 + 1 / kSamples.
+// for s - m is in every feature a mean of kSamples / 2 elements of X_c, so that |s - m|^2 <= 2
+// |X_c|^2 / kSamples. For rows in no particular order it is about 1 + 1 / kSamples. Fewer rows than
+// kSamples are all sampled, and their mean is taken.
 //
 // The sampled rows also tell whether products of the numbers as they are would do: mean squares are
 // compared with those about s. Rows that mislead here cost digits, but again boundedly: kappa for s
@@ -27,6 +29,7 @@
 // Cost: kSamples rows of X are read; no more, save where nothing varies in them.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "core/dtype.h"
 #include "cuda/collective.h"
@@ -62,6 +65,28 @@ __host__ __device__ int samples_of(int64_t n) {
 
 // ---- kernels ----
 
+// One stage of Batcher's odd-even merge sort, which merges runs of p, at distance k.
+template <int p, int k, class A>
+__device__ void exchange(A (&y)[kSamples]) {
+#pragma unroll
+  for (int i = k % p; i + k < kSamples; ++i) {
+    if ((i - k % p) / k % 2 != 0 || i / (2 * p) != (i + k) / (2 * p)) continue;
+    const A low = std::fmin(y[i], y[i + k]), high = std::fmax(y[i], y[i + k]);
+    y[i] = low;
+    y[i + k] = high;
+  }
+}
+
+// By comparisons that do not depend on the numbers, so that all stay in registers.
+template <int p = 1, int k = 1, class A>
+__device__ void sort(A (&y)[kSamples]) {
+  exchange<p, k>(y);
+  if constexpr (k > 1)
+    sort<p, k / 2>(y);
+  else if constexpr (2 * p < kSamples)
+    sort<2 * p, 2 * p>(y);
+}
+
 // A feature of the sampled rows, in the shift's type.
 template <class A>
 struct Samples {
@@ -85,6 +110,19 @@ struct Samples {
 #pragma unroll
     for (int s = 1; s < kSamples; ++s) sum += x[s] - x[0];
     return x[0] + sum * (A{1} / static_cast<A>(count));
+  }
+
+  // The mean of the middle half; of fewer than kSamples numbers, of all.
+  __device__ A middle() const {
+    if (count < kSamples) return mean();
+    A y[kSamples];
+#pragma unroll
+    for (int s = 0; s < kSamples; ++s) y[s] = x[s];
+    sort(y);
+    A sum = 0;
+#pragma unroll
+    for (int s = kSamples / 4; s < kSamples * 3 / 4; ++s) sum += y[s] - y[kSamples / 2];
+    return y[kSamples / 2] + sum * (A{2} / kSamples);
   }
 
   __device__ A squares(A about) const {
@@ -123,7 +161,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t j = int64_t{blockIdx.x} * kThreads + threadIdx.x; j < problem.p; j += step) {
     const Samples<A> samples(X + j, apart, count);
     const A mean = samples.mean();
-    if (shift != nullptr) shift[j] = mean;
+    // Float64 has digits to spare, and too few registers to sort in.
+    if (shift != nullptr) shift[j] = std::is_same_v<A, double> ? mean : samples.middle();
     sums[kSquares] += static_cast<double>(samples.squares(0));
     sums[kCentred] += static_cast<double>(samples.squares(mean));
     sums[kVaries] += samples.surely_varies(tolerance) ? 1 : 0;

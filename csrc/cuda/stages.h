@@ -15,10 +15,10 @@ enum class Guard : int { none, if_plain, unless_plain };
 
 // Doubles of `sampled` for p features.
 int64_t sampled_size(int64_t p);
-// shift := the mean of up to kSamples rows spread over X (skipped where null); `varies` decided by
-// the sampled rows, and by a pass over all of X where these are all alike; `plain` where the mean
-// square is at most kPlainRatio times the mean square about the shift.
-// `exact`: the shift is double, else float.
+// shift := the middle of up to kSamples rows spread over X (skipped where null); `varies` decided
+// by the sampled rows, and by a pass over all of X where these are all alike; `plain` where the
+// mean square is at most kPlainRatio times the mean square about the shift. `exact`: the shift is
+// double, else float.
 void sample(const Group& group, DType dtype, bool exact, cudaStream_t stream);
 
 // ---- exact.cu, mma.cu, convert.cu, tma.cu: partial := sums of products, by splits ----
