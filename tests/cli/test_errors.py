@@ -125,14 +125,25 @@ def test_without_typer_the_command_says_what_to_install():
 
 def test_ctrl_c_is_code_130_and_leaves_a_run_that_goes_on(tmp_path):
     arguments = ["train", "cifar_resnet8", "--epochs", "400", "--threads", "1", "--out", str(tmp_path)]
-    process = subprocess.Popen([*PYSCALE, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    started = time.monotonic()
-    while not (tmp_path / "history.csv").exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() - started < 200
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    process = subprocess.Popen(
+        [*PYSCALE, *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # tests started in a shell's background inherit an interrupt that is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        try:
+            started = time.monotonic()
+            while not (tmp_path / "history.csv").exists():
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() - started < 200
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out == ""
     assert "interrupted" in err
