@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyscale.comparison.features import features_for_moments, grid
 from pyscale.comparison.memory import format_size, free_memory
-from pyscale.comparison.options import Options
+from pyscale.comparison.options import SIDES, Options
 from pyscale.comparison.scores import Matrix, Scores
 from pyscale.metrics import AllPairsMoments, bytes_needed
 from pyscale.metrics.validity import check_finite
@@ -79,7 +79,7 @@ class ExactStrategy:
         """Add what was kept."""
         if self._moments is None:
             self._check_memory(rows, columns)
-            self._moments = AllPairsMoments(rows, columns, unequal="nan")
+            self._moments = AllPairsMoments(rows, columns, unequal="nan", sets=SIDES)
         with self._naming(self._xs, self._ys):
             if self._same:
                 self._moments.update(self._xs)
@@ -124,7 +124,7 @@ class ExactStrategy:
         try:
             yield
         except ValueError:
-            for label, layers in (("model_x", xs), ("model_y", ys)):
+            for label, layers in zip(SIDES, (xs, ys), strict=True):
                 for row, features in layers.items():
                     if not bool(torch.isfinite(features).all()):
                         subject = f"activations of layer {row!r} of {label} in batch {self._batch}"

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from pyscale.comparison.features import flatten_for_gram, pool
-from pyscale.comparison.options import Options
+from pyscale.comparison.options import SIDES, Options
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
 from pyscale.metrics import MinibatchCKA, PermutationNull
 from pyscale.metrics.packing import Attempt, Attempts, attempt, attempt_exactly, pack
-
-SIDES = ("model_x", "model_y")
 
 
 class MinibatchStrategy:

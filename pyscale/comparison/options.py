@@ -13,6 +13,8 @@ Metric = Literal["cka", "cca", "cca_r2", "svcca", "pwcca", "procrustes"]
 Mode = Literal["minibatch", "exact"]
 Estimator = Literal["unbiased", "biased"]
 
+SIDES = ("model_x", "model_y")  # what messages call the two models
+
 
 @dataclass(frozen=True)
 class Options:

@@ -49,6 +49,7 @@ class AllPairsMoments(PairGathering):
         rows: Names of the first set's layers; those of the first update by default.
         columns: Names of the second set's layers, likewise.
         unequal: What a pair of layers with different numbers of rows is: an "error", or "nan" for all of its results.
+        sets: What warnings call the two sets, such as two models' names; by default layers go by their own names alone.
 
     Example:
         >>> import numpy as np
@@ -204,8 +205,7 @@ class AllPairsMoments(PairGathering):
         constant_x = _gathered([x.constant for x in self._rows()]).numpy()
         constant_y = _gathered([y.constant for y in self._columns()]).numpy()
         if result is not None:
-            flags = [*zip(self.rows or [], constant_x, strict=True), *zip(self.columns or [], constant_y, strict=True)]
-            warn_constant((f"layer {n!r}" for n in dict.fromkeys(n for n, flag in flags if flag)), result)
+            warn_constant(self._names.flagged(constant_x, constant_y, self._sets), result)
             self._warn_unequal(result)
         table = np.full((len(self._x), len(self._y)), np.nan)
         for (i, j), value in zip(pairs, values.tolist(), strict=True):
@@ -217,14 +217,11 @@ class AllPairsMoments(PairGathering):
 
     def _warn_degenerate(self, norms_x: Sequence[float], norms_y: Sequence[float]) -> None:
         """Warn of layers that vary, but whose centred Gram is 0 to rounding."""
-        sides = ((self.rows, self._rows(), norms_x), (self.columns, self._columns(), norms_y))
-        names = [
-            name
-            for layers, side, norms in sides
-            for name, moments, norm in zip(layers or [], side, norms, strict=True)
-            if norm == 0 and not bool(moments.constant)
-        ]
-        warn_degenerate((f"layer {name!r}" for name in dict.fromkeys(names)), "CKA")
+        rows, columns = (
+            [norm == 0 and not bool(moments.constant) for moments, norm in zip(side, norms, strict=True)]
+            for side, norms in ((self._rows(), norms_x), (self._columns(), norms_y))
+        )
+        warn_degenerate(self._names.flagged(rows, columns, self._sets), "CKA")
 
     def _whitened(
         self, *, rtol: float, variance: float = 1.0, ridge: float = 0.0

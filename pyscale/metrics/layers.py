@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -85,6 +85,21 @@ class LayerNames:
     def forgotten(self) -> LayerNames:
         """Return the names as they were before any update."""
         return LayerNames(self.given_rows, self.given_columns)
+
+    def described(self, sets: tuple[str, str] | None) -> list[str]:
+        """Return what messages call all layers: the first set's, and the second's where it is another.
+
+        Args:
+            sets: What they call the sets; None names no set.
+        """
+        of_x, of_y = ("", "") if sets is None else (f" of {name}" for name in sets)
+        columns = [] if self.same else self.columns or []
+        return [*(f"layer {name!r}{of_x}" for name in self.rows or []), *(f"layer {name!r}{of_y}" for name in columns)]
+
+    def flagged(self, rows: Iterable[bool], columns: Iterable[bool], sets: tuple[str, str] | None) -> list[str]:
+        """Return what messages call the layers whose flags are set, each once."""
+        flags = [*rows, *(() if self.same else columns)]
+        return list(dict.fromkeys(layer for layer, flag in zip(self.described(sets), flags, strict=True) if flag))
 
     def state(self) -> dict[str, Any]:
         """Return the names as plain lists."""

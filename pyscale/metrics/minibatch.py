@@ -125,7 +125,7 @@ class MinibatchCKA(Metric):
             self._skip()
             return self
         xs = [*rows.values(), *(() if same else columns.values())]
-        subjects = [f"activations of {layer} in batch {self.batches}" for layer in self._layers(names)]
+        subjects = [f"activations of {layer} in batch {self.batches}" for layer in names.described(self._sets)]
         v, constant_v = pack_layers(xs, subjects, kernel=self.kernel, bandwidth=self.bandwidth)
         w, constant_w = v, constant_v
         if not same:
@@ -190,8 +190,9 @@ class MinibatchCKA(Metric):
         sums = self._seen()
         _, xx, yy = (t.cpu().numpy() for t in sums.totals())
         dead_rows, dead_columns = ~sums.varies_x.cpu().numpy(), ~sums.varies_y.cpu().numpy()
-        warn_constant(self._flagged(dead_rows, dead_columns), "CKA")
-        warn_degenerate(self._flagged((xx == 0) & ~dead_rows, (yy == 0) & ~dead_columns), "CKA")
+        warn_constant(self._names.flagged(dead_rows, dead_columns, self._sets), "CKA")
+        degenerate_rows, degenerate_columns = (xx == 0) & ~dead_rows, (yy == 0) & ~dead_columns
+        warn_degenerate(self._names.flagged(degenerate_rows, degenerate_columns, self._sets), "CKA")
         ratios = sums.values()
         if self._names.same:
             ratios.diagonal()[sums.totals()[1] > 0] = 1.0
@@ -211,18 +212,6 @@ class MinibatchCKA(Metric):
         self._sums = None
         self.batches = self.skipped = 0
         return self
-
-    def _layers(self, names: LayerNames) -> list[str]:
-        """Return what errors call all layers: the first set's, and the second's where it is another."""
-        of_x, of_y = ("", "") if self._sets is None else (f" of {name}" for name in self._sets)
-        columns = [] if names.same else names.columns or []
-        return [*(f"layer {name!r}{of_x}" for name in names.rows or []), *(f"layer {name!r}{of_y}" for name in columns)]
-
-    def _flagged(self, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> list[str]:
-        """Return what warnings call the flagged layers, each once."""
-        flags = [*rows, *(() if self._names.same else columns)]
-        layers = zip(self._layers(self._names), flags, strict=True)
-        return list(dict.fromkeys(layer for layer, flag in layers if flag))
 
     def _add(
         self,
@@ -264,7 +253,7 @@ class MinibatchCKA(Metric):
         if bool(torch.isfinite(xx.sum() + yy.sum())):
             return
         sums = xx if names.same else torch.cat([xx, yy])
-        for layer, finite in zip(self._layers(names), torch.isfinite(sums).tolist(), strict=True):
+        for layer, finite in zip(names.described(self._sets), torch.isfinite(sums).tolist(), strict=True):
             if not finite:
                 raise ValueError(
                     f"activations of {layer} in batch {self.batches} hold NaN or infinity, or are so large that "

@@ -51,8 +51,10 @@ class PairGathering(Metric):
         columns: Sequence[str] | None = None,
         *,
         unequal: Literal["error", "nan"] = "error",
+        sets: tuple[str, str] | None = None,
     ) -> None:
         check_choice("unequal", unequal, ("error", "nan"))
+        self._sets = sets
         self.unequal = unequal
         self._names = LayerNames(rows, columns)
         self.reset()
