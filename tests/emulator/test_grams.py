@@ -74,6 +74,24 @@ def test_large_means_cost_no_digits(dtype, mean):
     assert relative_error(K, oracle.gram(x.double().numpy(), "linear", "double")) <= tolerance(dtype)
 
 
+@pytest.mark.parametrize("sigmas", [100.0, 1000.0, 3000.0])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_sample_far_from_the_others_costs_these_no_digits(kernel, sigmas):
+    x = activations(64, 200, mean=0.0)
+    y = x[:, :100] + activations(64, 100, mean=0.0, seed=1)
+    x[0] += sigmas  # one of the sampled rows
+    y[0] += sigmas
+    U, truth = [], []
+    for features in (x, y):
+        U.append(gram(features, kernel, "unbiased")[0].numpy())
+        truth.append(oracle.gram(features.double().numpy(), kernel, "unbiased"))
+
+    def cka(K, L):
+        return np.sum(K * L) / np.sqrt(np.sum(K * K) * np.sum(L * L))
+
+    assert abs(cka(*U) - cka(*truth)) <= 1e-6
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_precisions(dtype):
     x = activations(40, 600, dtype, mean=3.0)
