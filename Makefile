@@ -37,11 +37,12 @@ $(VENV)/.built: $(VENV)/.installed $(NATIVE)
 demo: build
 	$(BIN)/pyscale demo --out outputs/demo
 
+# The build above has the emulator, so a test run without it would be a mistake: tests/conftest.py refuses.
 test: build
-	$(BIN)/python -m pytest -m 'not slow and not cuda'
+	PYSCALE_EMULATOR=ON $(BIN)/python -m pytest -m 'not slow and not cuda'
 
 test-all: build
-	$(BIN)/python -m pytest -m 'not cuda'
+	PYSCALE_EMULATOR=ON $(BIN)/python -m pytest -m 'not cuda'
 
 lint: build lint-native
 	$(BIN)/ruff check .
