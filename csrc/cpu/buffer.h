@@ -3,8 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
+#include <type_traits>
+
+#include "core/error.h"
 
 namespace pyscale::cpu {
 
@@ -17,10 +21,17 @@ struct FreeBuffer {
 template <class T>
 using Buffer = std::unique_ptr<T[], FreeBuffer>;
 
+// `what` is the buffer's name in the message of an OutOfMemory. Nothing may have been written to an
+// output before: memory that is not to be had must leave outputs as they were.
 template <class T>
-Buffer<T> make_buffer(int64_t count) {
-  return Buffer<T>(
-      static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T), kCacheLine)));
+Buffer<T> make_buffer(int64_t count, const char* what = "a workspace") {
+  static_assert(std::is_trivial_v<T>, "elements are neither constructed nor destroyed");
+  constexpr int64_t most = std::numeric_limits<int64_t>::max() / static_cast<int64_t>(sizeof(T));
+  if (count < 0 || count > most) throw OutOfMemory(std::numeric_limits<int64_t>::max(), what);
+  const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+  void* memory = ::operator new(static_cast<size_t>(bytes), kCacheLine, std::nothrow);
+  if (memory == nullptr) throw OutOfMemory(bytes, what);
+  return Buffer<T>(static_cast<T*>(memory));
 }
 
 }  // namespace pyscale::cpu
