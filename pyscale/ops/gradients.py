@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyscale.ops import reference
-from pyscale.ops.dtypes import accumulator_dtype
+from pyscale.ops.dtypes import accumulator_dtype, result_dtype
 
 
 def gram_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -60,13 +60,22 @@ def _packed_gradient(x: Tensor, grad: Tensor, kernel: str, bandwidth: float) -> 
 def _gram_gradient(x: Tensor, S: Tensor, kernel: str, centering: str, bandwidth: float) -> Tensor:
     """Return d<S, C(k(X, X))>/dX (n, p) for a symmetric S (n, n)."""
     W = reference.center(S, centering)  # the centrings are their own adjoints
+    work = result_dtype(x.dtype)
     if kernel == "rbf":
         W = _rbf_weights(x, W, bandwidth)
     elif centering == "none":
-        return (2 * W.to(x.dtype)) @ x
+        return _weighted(W, x.to(work)).to(x.dtype)
     # The rows of W add to nothing, so the means of x don't matter; without them its products keep their digits.
-    centred = (x - x.mean(dim=0, keepdim=True)).to(x.dtype)
-    return (2 * W).to(x.dtype) @ centred
+    mean = x.mean(dim=0, keepdim=True, dtype=W.dtype)
+    return _weighted(W, x.to(work) - mean.to(work)).to(x.dtype)
+
+
+def _weighted(W: Tensor, x: Tensor) -> Tensor:
+    """Return 2 W x in the type of ``x``, whatever the size of W: that of 1 / x², which float32 may not hold."""
+    largest = W.abs().amax()
+    largest = torch.where(largest > 0, largest, 1.0)
+    root = largest.sqrt().to(x.dtype)
+    return reference.product((2 * W / largest).to(x.dtype), x * root) * root
 
 
 def _rbf_weights(x: Tensor, W: Tensor, bandwidth: float) -> Tensor:
@@ -98,4 +107,5 @@ def hsic_pairs_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 def hsic_pairs_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the derivatives of ``hsic_pairs`` with respect to its arguments."""
     v, w = ctx.saved_tensors
-    return (grad @ w.to(grad.dtype)).to(v.dtype), (grad.T @ v.to(grad.dtype)).to(w.dtype), None
+    by_v, by_w = reference.product(grad, w.to(grad.dtype)), reference.product(grad.T, v.to(grad.dtype))
+    return by_v.to(v.dtype), by_w.to(w.dtype), None

@@ -6,6 +6,8 @@ Matrices go through in slices of features, so that no centred copy of a wide act
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ def hsic_pairs(v: Tensor, w: Tensor) -> Tensor:
     out = v.new_zeros((len(v), len(w)), dtype=accumulator_dtype(v.device))
     step = max(1, _SLICE // max(len(v) + len(w), 1))
     for k in range(0, v.shape[1], step):
-        out += v[:, k : k + step].to(out.dtype) @ w[:, k : k + step].to(out.dtype).T
+        out += product(v[:, k : k + step].to(out.dtype), w[:, k : k + step].to(out.dtype).T)
     return out
 
 
@@ -46,7 +48,7 @@ def cross_moments(x: Tensor, shift_x: Tensor, y: Tensor, shift_y: Tensor) -> Ten
     out = x.new_zeros((x.shape[1], y.shape[1]), dtype=wide)
     step = max(1, _SLICE // max(x.shape[1] + y.shape[1], 1))
     for i in range(0, len(x), step):
-        out += (x[i : i + step].to(wide) - shift_x).T @ (y[i : i + step].to(wide) - shift_y)
+        out += product((x[i : i + step].to(wide) - shift_x).T, y[i : i + step].to(wide) - shift_y)
     return out
 
 
@@ -64,8 +66,26 @@ def linear_gram(x: Tensor, *, shift: bool) -> Tensor:
         if shift:
             part = part.to(wide) - part.mean(dim=0, keepdim=True, dtype=wide)
         part = part.to(work)
-        K += part @ part.T
+        K += product(part, part.T)
     return (K + K.T) / 2  # BLAS does not promise a symmetric product
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return a b in the type that both have: neither autocast nor a reduced float32 (TF32, bfloat16) narrows it."""
+    device = a.device.type
+    full = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with full:
+        if a.dtype == torch.float32 != accumulator_dtype(a.device) and _float32_is_reduced():
+            return (a.double() @ b.double()).to(a.dtype)
+        return a @ b
+
+
+def _float32_is_reduced() -> bool:
+    """Return whether the user lets torch round the operands of float32 products."""
+    try:
+        return torch.get_float32_matmul_precision() != "highest"
+    except RuntimeError:  # set for one backend apart, by the newer of torch's two interfaces
+        return True
 
 
 def squared_distances(K: Tensor) -> Tensor:
