@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy
 import torch
 
 import pyscale
@@ -33,6 +34,7 @@ def provenance(device: str = "cpu") -> dict[str, str]:
         **(_gpu() if device == "cuda" else _cpu()),
         "pyscale": pyscale.__version__,
         "torch": torch.__version__,
+        "numpy": numpy.__version__,
         "python": platform.python_version(),
     }
 
@@ -50,23 +52,38 @@ def _gpu() -> dict[str, str]:
     }
 
 
-def append_rows(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
-    """Append rows to ``results/<name>.csv``, writing its header if the file is new; rows are never removed."""
+def append_rows(name: str, rows: Iterable[Mapping[str, object]], folder: Path = RESULTS) -> Path:
+    """Append rows to ``<name>.csv`` in the folder; rows are never removed.
+
+    Columns that the file hasn't yet are added, empty in its older rows; a file is replaced whole or not at all.
+    """
     rows = list(rows)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.csv"
-    new = not path.exists()
-    if not new:
-        with path.open(newline="") as file:
-            header = next(csv.reader(file))
-        if header != list(rows[0]):
-            raise ValueError(f"{path} has the columns {header}; the new rows have {list(rows[0])}")
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.csv"
+    columns, older = read_rows(path) if path.exists() else ([], [])
+    new = path.with_suffix(".new")
+    with new.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=merged(list(rows[0]), columns), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*older, *rows])
+    new.replace(path)
     return path
+
+
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns of a file, and its rows."""
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        return list(reader.fieldnames or ()), list(reader)
+
+
+def merged(columns: list[str], older: list[str]) -> list[str]:
+    """Return the columns in their order, with those that only the older have where they stood among the older."""
+    result = list(columns)
+    for i, name in enumerate(older):
+        if name not in result:
+            result.insert(result.index(older[i - 1]) + 1 if i else 0, name)
+    return result
 
 
 def _git(*arguments: str) -> str:

@@ -1,4 +1,9 @@
-"""Measuring rivals in turns: each round times every one of them, so a slow minute of the machine hits all alike."""
+"""Measuring rivals in turns: each round gives all of them their turn, so a slow minute of the machine hits all alike.
+
+A library's threads go on spinning after its call: OpenBLAS's for a tenth of a second, and whoever comes next finds a
+core taken (torch's product of 128 x 512 then takes 14 ms rather than 0.15). So a turn on a CPU begins when this
+process has come to rest, with a call that is not timed, and short calls are then timed several times in a row.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from benchmarks.rivals import version
+
 Contender = Callable[[], object]
+
+TURNS = (3, 7)  # fewest and most
+SECONDS = 12.0  # that all turns of a case together may take, if the fewest fit
+LONG = 3.0  # seconds; a rival that takes longer, and FAR_BEHIND times ours, is called once
+FAR_BEHIND = 4.0
+_BURST = 0.02  # seconds of timed calls in a turn, if one is shorter
+_MOST_CALLS = 20  # timed in a turn
+_NO_WARM_UP = 0.3  # seconds; a longer call does not notice how it was begun
+_SLICE, _IDLE, _PATIENCE = (
+    0.002,
+    0.25,
+    0.5,
+)  # settle(): seconds watched, share of them that rest may use, seconds in all
 
 
 @dataclass(frozen=True)
@@ -23,6 +43,60 @@ class Timing:
     def quantile(self, share: float) -> float:
         ordered = sorted(self.seconds)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+class Turns:
+    """The turns of one case on the CPU: how many, how many calls in each, and what the rivals took.
+
+    Making it calls every contender once or twice, untimed.
+
+    Args:
+        ours: The call that others are compared with; somebody else times it, ``rounds * calls`` times.
+        rivals: What else to call, by name.
+        rounds: Turns of every contender; as many as fit in ``SECONDS`` by default.
+    """
+
+    def __init__(self, ours: Contender, rivals: Mapping[str, Contender], rounds: int | None = None) -> None:
+        self._ours, self._rivals = ours, rivals
+        self.seconds: dict[str, list[float]] = {name: [] for name in rivals}
+        once = _estimate(ours)
+        estimates = {name: _estimate(rival) for name, rival in rivals.items()}
+        for name, estimate in estimates.items():
+            if estimate > max(LONG, FAR_BEHIND * once):
+                self.seconds[name].append(estimate)
+        self._again = {name: estimate for name, estimate in estimates.items() if not self.seconds[name]}
+        total = sum(max(_BURST, estimate) for estimate in (once, *self._again.values()))
+        self.rounds = rounds or max(TURNS[0], min(TURNS[1], int(SECONDS / total)))
+        self.calls = _calls(once)  # of ours in each turn
+        self._warm_up = once < _NO_WARM_UP
+        self._done = 0
+
+    def before_call(self) -> None:
+        """Give the rivals their turn if ours begins one; to be called before every timed call of ours."""
+        if self._done % self.calls == 0:
+            for name, estimate in self._again.items():
+                self._turn(name, estimate)
+            settle()
+            if self._warm_up:
+                self._ours()
+        self._done += 1
+
+    def _turn(self, name: str, estimate: float) -> None:
+        rival = self._rivals[name]
+        settle()
+        if estimate < _NO_WARM_UP:
+            rival()
+        self.seconds[name] += [_timed(rival) for _ in range(_calls(estimate))]
+
+
+def settle() -> None:
+    """Wait until the threads of this process are at rest."""
+    deadline = time.perf_counter() + _PATIENCE
+    while time.perf_counter() < deadline:
+        used = time.process_time()
+        time.sleep(_SLICE)
+        if time.process_time() - used < _IDLE * _SLICE:
+            return
 
 
 def race(
@@ -50,16 +124,35 @@ def race(
 def rows(
     case: Mapping[str, object], timings: Mapping[str, Timing], ours: str, origin: Mapping[str, str]
 ) -> list[dict[str, object]]:
-    """Return one row a contender: the case, median and p20/p80 milliseconds, how many times ours fits in it, origin."""
+    """Return one row a contender: the case, what was called, its times, how many times ours fits in them, origin."""
     return [
         {
             **case,
             "provider": name,
+            "version": version(name),
             "median_ms": f"{1e3 * timing.median:.4g}",
             "p20_ms": f"{1e3 * timing.quantile(0.2):.4g}",
             "p80_ms": f"{1e3 * timing.quantile(0.8):.4g}",
+            "calls": len(timing.seconds),
             "times_ours": f"{timing.median / timings[ours].median:.3f}",
             **origin,
         }
         for name, timing in timings.items()
     ]
+
+
+def _timed(call: Contender) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _estimate(call: Contender) -> float:
+    """Return the seconds of a call; of a second one where the first is short, since it warmed up."""
+    settle()
+    first = _timed(call)
+    return first if first > LONG / 2 else _timed(call)
+
+
+def _calls(estimate: float) -> int:
+    return max(1, min(_MOST_CALLS, int(_BURST / estimate)))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import pyscale as ps
-from benchmarks.gpu.rivals import unbiased_centred
 from benchmarks.gpu.session import OURS, Session
+from benchmarks.plain import unbiased_centred
 from benchmarks.racing import Contender
 
 LAYERS = (nn.Conv2d, nn.Linear)

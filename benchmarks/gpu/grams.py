@@ -8,16 +8,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.ceilings import Ceilings, Floor
-from benchmarks.gpu.rivals import (
-    centred_mm,
-    compiled,
-    double_centred,
-    mm_centred,
-    mm_in_float32,
-    rbf_centred,
-    tensor_float32,
-)
-from benchmarks.gpu.session import OURS, Session, relative_error
+from benchmarks.gpu.rivals import compiled, mm_in_float32, tensor_float32
+from benchmarks.gpu.session import OURS, Session
+from benchmarks.plain import centred_mm, double_centred, gram_in_float64, mm_centred, rbf_centred, relative_error
 from benchmarks.racing import Contender
 from pyscale import ops
 
@@ -43,7 +36,6 @@ RBF_SHAPES = [(256, 65_536), (1024, 65_536)]
 REHEARSAL = [(8, 100), (130, 40)]
 GOALS = ((128, 0.85), (256, 0.75), (1024, 0.60))  # share of the floor, up to that many samples
 _EXACT_OPERATIONS = 5e12  # the most for which float64 products are timed
-_SLICE = 1 << 26  # numbers that the reference widens at a time
 
 
 @dataclass(frozen=True)
@@ -76,7 +68,7 @@ def _linear(session: Session, case: Case) -> None:
     x = session.samples(case.n, case.p, case.dtype, case.mean)
     ours = _ours(x, case)
     contenders = ours | _torchs(x, case, session.device)
-    truth = _reference(x)
+    truth = gram_in_float64(x)
     errors = {name: relative_error(call(), truth) for name, call in contenders.items()}
     del truth
     timings = session.stopwatch.race(contenders, session.seconds)
@@ -154,20 +146,9 @@ def _goal(case: Case) -> float | None:
     return next((share for most, share in GOALS if case.n <= most), None)
 
 
-def _reference(x: Tensor) -> Tensor:
-    """Return the centred Gram in float64, from slices of the features."""
-    n = len(x)
-    K = torch.zeros((n, n), dtype=torch.float64, device=x.device)
-    for part in x.split(max(1, _SLICE // n), dim=1):
-        wide = part.double()
-        wide -= wide.mean(dim=0)
-        K.addmm_(wide, wide.T)
-    return double_centred(K)
-
-
 def _rbf_reference(x: Tensor) -> Tensor:
     """Return the centred RBF Gram in float64; the median is the mean of the two middle distances."""
-    K = _reference(x)
+    K = gram_in_float64(x)
     square = (K.diagonal()[:, None] + K.diagonal()[None, :] - 2 * K).clamp_min(0)
     i, j = torch.tril_indices(len(K), len(K), offset=-1, device=K.device)
     distances = square[i, j].sqrt().sort().values

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.rivals import packed_unbiased
-from benchmarks.gpu.session import OURS, Session, relative_error
+from benchmarks.gpu.session import OURS, Session
+from benchmarks.plain import packed_unbiased, relative_error
 from benchmarks.racing import Contender
 from pyscale import ops
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from benchmarks.gpu.grams import floor_figures
 from benchmarks.gpu.rivals import tensor_float32
-from benchmarks.gpu.session import OURS, Session, relative_error
+from benchmarks.gpu.session import OURS, Session
+from benchmarks.plain import relative_error
 from benchmarks.racing import Contender, Timing
 from pyscale import _native, ops
 from pyscale.metrics.spectra import polar_nuclear_norms

@@ -98,8 +98,3 @@ class Session:
         """Give cached memory back, so that one problem's does not stand in the way of the next."""
         if self.device == "cuda":
             torch.cuda.empty_cache()
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    """Return |found - truth| / |truth| in float64."""
-    return float((found.double() - truth).norm() / truth.norm())
