@@ -34,12 +34,20 @@ constexpr bool operator==(const Matrix& a, const Matrix& b) {
 enum class Kernel : int { linear, rbf };
 enum class Centering : int { none, double_, unbiased };
 
+constexpr int64_t kMostBytes = int64_t{1} << 57;    // as many as processors can address, or more
+constexpr int64_t kMostSamples = int64_t{1} << 31;  // of a Gram: index maps stay within 64 bits
+
 // Refuses what no view of memory can be; `name` is the argument's.
 inline void check_matrix(const char* name, const Matrix& M) {
   PYSCALE_CHECK(M.rows >= 0 && M.columns >= 0, name, " has shape (", M.rows, ", ", M.columns,
                 "): negative sizes");
   PYSCALE_CHECK(M.rows <= 1 || M.pitch >= M.columns, name, " has pitch ", M.pitch,
                 ", less than its ", M.columns, " columns");
+  const int64_t most = kMostBytes / size_of(M.dtype);
+  PYSCALE_CHECK(M.rows <= most && M.columns <= most &&
+                    (M.rows <= 1 || M.pitch <= (most - M.columns) / (M.rows - 1)),
+                name, " has shape (", M.rows, ", ", M.columns, ") and pitch ", M.pitch,
+                ": more than there is memory on any machine");
   PYSCALE_CHECK(M.data != nullptr || M.rows == 0 || M.columns == 0, name, " has no address");
 }
 
@@ -47,6 +55,12 @@ inline void check_shape(const char* name, const Matrix& M, int64_t rows, int64_t
   check_matrix(name, M);
   PYSCALE_CHECK(M.rows == rows && M.columns == columns, name, " has shape (", M.rows, ", ",
                 M.columns, "), expected (", rows, ", ", columns, ")");
+}
+
+inline void check_samples(const char* name, const Matrix& M) {
+  check_matrix(name, M);
+  PYSCALE_CHECK(M.rows < kMostSamples, name, " has ", M.rows, " rows, expected fewer than ",
+                kMostSamples);
 }
 
 inline void check_dtype(const char* name, const Matrix& M, DType dtype) {

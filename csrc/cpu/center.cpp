@@ -1,5 +1,7 @@
 #include "cpu/center.h"
 
+#include <vector>
+
 namespace pyscale::cpu {
 namespace {
 

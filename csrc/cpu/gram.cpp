@@ -15,7 +15,6 @@ struct KernelMatrix {
 };
 
 KernelMatrix kernel_matrix(const Matrix& X, const GramOptions& options) {
-  check_matrix("X", X);
   const bool gaussian = options.kernel == Kernel::rbf;
   PYSCALE_CHECK(!gaussian || (options.bandwidth > 0 && std::isfinite(options.bandwidth)),
                 "bandwidth is ", options.bandwidth, ", expected a positive number");
@@ -35,6 +34,7 @@ KernelMatrix kernel_matrix(const Matrix& X, const GramOptions& options) {
 }  // namespace
 
 bool gram(Matrix K, Matrix X, const GramOptions& options) {
+  check_samples("X", X);
   check_wide("K", K);
   check_shape("K", K, X.rows, X.rows);
   const KernelMatrix result = kernel_matrix(X, options);
@@ -45,6 +45,7 @@ bool gram(Matrix K, Matrix X, const GramOptions& options) {
 bool packed_gram(Matrix v, Matrix X, const GramOptions& options) {
   PYSCALE_CHECK(options.centering == Centering::unbiased,
                 "a packed triangle is of the unbiased centring");
+  check_samples("X", X);
   check_wide("v", v);
   check_shape("v", v, 1, strict_triangle(X.rows));
   const KernelMatrix result = kernel_matrix(X, options);

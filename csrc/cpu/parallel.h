@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -22,8 +23,8 @@ static_assert(share(10, 0, 3).begin == 0 && share(10, 2, 3).end == 10);
 static_assert(share(10, 0, 3).end == share(10, 1, 3).begin);
 
 // Calls body(0) ... body(threads - 1), each in a thread of its own (0 in the caller's), and waits.
-// What the lowest failing body threw is thrown here. Where the system has no thread left, the
-// caller runs that part.
+// What the lowest failing body threw is thrown here. Where the system has no thread or no
+// memory for one left, the caller runs that part.
 template <class Body>
 void parallel(int threads, const Body& body) {
   std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
@@ -40,6 +41,7 @@ void parallel(int threads, const Body& body) {
   try {
     for (; started < threads; ++started) workers.emplace_back(guarded, started);
   } catch (const std::system_error&) {
+  } catch (const std::bad_alloc&) {  // while others run: they must be joined, whatever happens
   }
   guarded(0);
   for (; started < threads; ++started) guarded(started);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace pyscale::cpu {
 namespace {
@@ -28,14 +29,15 @@ bool squared_distances(Symmetric& G) {
 // The median of sqrt(D_ij) over i > j; the root is monotone, so the middle is sought among the
 // squares.
 double median_distance(const Symmetric& D) {
-  std::vector<double> pairs;
-  pairs.reserve(static_cast<size_t>(strict_triangle(D.n)));
-  for (int64_t i = 1; i < D.n; ++i) pairs.insert(pairs.end(), D.row(i), D.row(i) + i);
-  const auto middle = pairs.begin() + static_cast<std::ptrdiff_t>(pairs.size() / 2);
-  std::nth_element(pairs.begin(), middle, pairs.end());
+  const int64_t count = strict_triangle(D.n);
+  const Buffer<double> pairs = make_buffer<double>(count, "the distances of all pairs of samples");
+  double* end = pairs.get();
+  for (int64_t i = 1; i < D.n; ++i) end = std::copy(D.row(i), D.row(i) + i, end);
+  double* middle = pairs.get() + count / 2;
+  std::nth_element(pairs.get(), middle, end);
   const double upper = std::sqrt(*middle);
-  if (pairs.size() % 2 == 1) return upper;
-  return (upper + std::sqrt(*std::max_element(pairs.begin(), middle))) / 2;
+  if (count % 2 == 1) return upper;
+  return (upper + std::sqrt(*std::max_element(pairs.get(), middle))) / 2;
 }
 
 }  // namespace
@@ -48,10 +50,10 @@ void rbf(Symmetric& G, double bandwidth) {
   else if (G.n > 1)
     sigma = bandwidth * median_distance(G);
   if (!(sigma > 0)) {
-    std::fill(G.values.begin(), G.values.end(), std::numeric_limits<double>::quiet_NaN());
+    std::fill(G.begin(), G.end(), std::numeric_limits<double>::quiet_NaN());
     return;
   }
-  for (double& value : G.values) value = std::exp(-value / (2 * sigma * sigma));
+  for (double& value : G) value = std::exp(-value / (2 * sigma * sigma));
 }
 
 }  // namespace pyscale::cpu

@@ -1,20 +1,22 @@
 // The workspace in which Gram matrices are centred: a packed lower triangle in float64.
 #pragma once
 
-#include <vector>
-
 #include "core/matrix.h"
 #include "core/triangle.h"
+#include "cpu/buffer.h"
 
 namespace pyscale::cpu {
 
 struct Symmetric {
   int64_t n;
-  std::vector<double> values;  // element (i, j), i >= j, at triangle(i) + j
+  Buffer<double> values;  // element (i, j), i >= j, at triangle(i) + j; not set yet
 
-  explicit Symmetric(int64_t size) : n(size), values(static_cast<size_t>(triangle(size))) {}
-  double* row(int64_t i) { return values.data() + triangle(i); }  // elements (i, 0) to (i, i)
-  const double* row(int64_t i) const { return values.data() + triangle(i); }
+  explicit Symmetric(int64_t size)
+      : n(size), values(make_buffer<double>(triangle(size), "the triangle of a Gram matrix")) {}
+  double* row(int64_t i) { return values.get() + triangle(i); }  // elements (i, 0) to (i, i)
+  const double* row(int64_t i) const { return values.get() + triangle(i); }
+  double* begin() { return values.get(); }
+  double* end() { return values.get() + triangle(n); }
 };
 
 // K_ij and K_ji = S_ij, rounded once.
