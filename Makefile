@@ -3,17 +3,21 @@
 #   make demo      train, scale and compare on the embedded digits; look at outputs/demo/report.html
 #   make test      all tests but the slow ones           make test-all  the slow ones too
 #   make lint      ruff, mypy, clang-format, warnings     make format    let them rewrite
-#   make bench     benchmarks beside torch                make gpu       build, test and measure on a CUDA machine
+#   make bench     benchmarks beside the others           make gpu       build, test and measure on a CUDA machine
+#   make sanitize  the native core on drawn arguments under the address, undefined-behaviour and thread sanitizers
+#   make neon      the same on aarch64, emulated          make instructions      three kernels' instructions are as recorded
+#                                                         make instructions-update   records them anew
 #   make wheel     a wheel in dist/                       make clean     remove what was built
 #
 # PYTHON is the interpreter the environment is made from (3.10 or newer); PYSCALE_CUDA=ON|OFF|AUTO as in setup.py.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-NATIVE := CMakeLists.txt setup.py $(shell find csrc -type f)
+NATIVE := CMakeLists.txt setup.py $(shell find csrc -path csrc/checks -prune -o -type f -print)
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: env build demo test test-all lint lint-native format bench wheel clean gpu gpu-build gpu-test gpu-sanitize gpu-bench
+.PHONY: env build demo test test-all lint lint-native format bench wheel clean gpu gpu-build gpu-test gpu-sanitize gpu-bench \
+    sanitize sanitize-address sanitize-thread neon instructions instructions-update
 .DELETE_ON_ERROR:
 
 env: $(VENV)/.installed
@@ -63,9 +67,47 @@ format: env
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
 
+# ---- The native core without Python: csrc/checks. DRAWS cases are drawn, the first from SEED ----
+DRAWS ?= 1500
+SEED ?= 1
+CHECKS_CMAKE = $(BIN)/cmake -G Ninja -S . -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
+    -DPYSCALE_CHECKS=ON -DPYSCALE_CUDA=OFF -DPYSCALE_WERROR=ON --log-level=WARNING
+FUZZ = --cases $(DRAWS) --seed $(SEED)
+
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address: $(VENV)/.installed
+	$(CHECKS_CMAKE) -B build/checks-address -DPYSCALE_SANITIZE=address,undefined
+	$(BIN)/cmake --build build/checks-address --target fuzz
+	build/checks-address/fuzz $(FUZZ)
+
+# Threads are used by the larger cases alone, and each takes longer.
+sanitize-thread: $(VENV)/.installed
+	$(CHECKS_CMAKE) -B build/checks-thread -DPYSCALE_SANITIZE=thread
+	$(BIN)/cmake --build build/checks-thread --target fuzz
+	TSAN_OPTIONS=halt_on_error=1 build/checks-thread/fuzz --cases $$(($(DRAWS) / 3)) --seed $(SEED)
+
+neon: $(VENV)/.installed
+	$(CHECKS_CMAKE) -B build/checks-neon -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static
+	$(BIN)/cmake --build build/checks-neon --target fuzz
+	qemu-aarch64 build/checks-neon/fuzz $(FUZZ)
+
+# Counts hold for one compiler: with another nothing is compared, which REQUIRE=1 makes an error.
+instructions: COUNTING = $(if $(REQUIRE),--require)
+instructions-update: COUNTING = --update
+instructions instructions-update: $(VENV)/.installed
+	$(CHECKS_CMAKE) -B build/checks
+	$(BIN)/cmake --build build/checks --target instructions
+	$(BIN)/python csrc/checks/instructions.py build/checks/instructions \
+	    $$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' build/checks/CMakeCache.txt) $(COUNTING)
+
+# The packages that are compared with bring no other torch: constraints.txt pins it. `make bench CASES=gram RESUME=1`
+# takes what is named so, without the cases that this commit has rows of; the page shows what was found, whatever fails.
 bench: build
-	$(BIN)/python -m pytest benchmarks --benchmark-only
-	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python -m pytest benchmarks --benchmark-only $(if $(CASES),-k '$(CASES)') $(if $(RESUME),--resume); \
+	    status=$$?; $(BIN)/python -m benchmarks.page && exit $$status
 
 wheel: env
 	$(BIN)/python -m build --wheel --outdir dist .
