@@ -1,15 +1,22 @@
-// The centrings of a kernel matrix, in float64 and in place.
+// Double and U-centring of a symmetric matrix.
 #pragma once
 
-#include "cpu/symmetric.h"
+#include <vector>
+
+#include "core/matrix.h"
+#include "cpu/tiles.h"
 
 namespace pyscale::cpu {
 
-//   none      K
-//   double_   H K H,  H = I - 11^T/n
-//   unbiased  U(K)_ij = K_ij - r_i/(n-2) - r_j/(n-2) + t/((n-1)(n-2)) off the diagonal, 0 on it;
-//             r the off-diagonal row sums, t their sum. Divides by n - 2: at n = 2 the result is
-//             NaN.
-void center(Symmetric& K, Centering centering);
+// What a centring takes off K_ij: rows[i] + rows[j] - total.
+struct Shares {
+  std::vector<double> rows;  // (n)
+  double total;
+  bool diagonal;  // whether the result has one: the U-centred matrix is 0 there
+};
+
+// Double: H K H, H = I - 11^T / n: means of the rows, and of all. Unbiased: Szekely and Rizzo
+// (2014), eq. 2.5, sums over i != j, divided by n - 2 and by (n - 1)(n - 2). None: 0.
+Shares shares(Tiles& K, Centering centering);
 
 }  // namespace pyscale::cpu

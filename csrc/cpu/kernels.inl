@@ -89,18 +89,48 @@ void load_halves(float* __restrict__ out, const void* in, int64_t count) {
 }
 #endif
 
-// ---- sum: over rows, in float64 ----
+// ---- middle: the mean of the middle half of kSamples rows ----
+
+// One stage of Batcher's odd-even merge sort, which merges runs of p, at distance k.
+template <int p, int k, class V>
+inline void merge(V* y) {
+#pragma GCC unroll 16
+  for (int i = k % p; i + k < kSamples; ++i)
+    if ((i - k % p) / k % 2 == 0 && i / (2 * p) == (i + k) / (2 * p)) {
+      const V low = y[i] < y[i + k] ? y[i] : y[i + k];
+      y[i + k] = y[i] < y[i + k] ? y[i + k] : y[i];
+      y[i] = low;
+    }
+}
+
+template <int p = 1, int k = 1, class V>
+inline void sort(V* y) {
+  merge<p, k>(y);
+  if constexpr (k > 1)
+    sort<p, k / 2>(y);
+  else if constexpr (2 * p < kSamples)
+    sort<2 * p, 2 * p>(y);
+}
 
 template <class T>
-void sum(double* __restrict__ sums, const T* rows, int64_t pitch, int64_t count, int64_t depth) {
-  int64_t i = 0;
-  for (; i + 4 <= count; i += 4, rows += 4 * pitch)
-    for (int64_t k = 0; k < depth; ++k)
-      sums[k] +=
-          (static_cast<double>(rows[k]) + static_cast<double>(rows[pitch + k])) +
-          (static_cast<double>(rows[2 * pitch + k]) + static_cast<double>(rows[3 * pitch + k]));
-  for (; i < count; ++i, rows += pitch)
-    for (int64_t k = 0; k < depth; ++k) sums[k] += static_cast<double>(rows[k]);
+void middle(T* __restrict__ out, const T* rows, int64_t count) {
+  constexpr int skipped = kSamples / 4;
+  const bool all = count < kSamples;
+  for (int64_t k = 0; k < kDepth; k += kLanes<T>) {
+    Vector<T> y[kSamples], sum = {};
+#pragma GCC unroll 16
+    for (int i = 0; i < kSamples; ++i) y[i] = read(rows + (i < count ? i : 0) * kDepth + k);
+    if (all) {
+      for (int i = 1; i < count; ++i) sum += y[i] - y[0];
+      write(out + k, y[0] + sum / static_cast<T>(count));
+    } else {
+      sort(y);
+      const Vector<T> base = y[kSamples / 2];  // near the others, while y[0] may be far away
+#pragma GCC unroll 16
+      for (int i = skipped; i < kSamples - skipped; ++i) sum += y[i] - base;
+      write(out + k, base + sum / static_cast<T>(kSamples / 2));
+    }
+  }
 }
 
 // ---- pack: rows of a matrix to a panel ----
@@ -151,98 +181,113 @@ inline void transpose(Vector<T>* square) {
   if constexpr (distance > 1) transpose<T, distance / 2>(square);
 }
 
-template <class T, int edge>
+template <class T>
 void pack(T* __restrict__ panel, const T* rows, const T* shift, int64_t pitch, int64_t count,
           int64_t depth) {
   constexpr int lanes = kLanes<T>;
-  for (int64_t k = 0; k < depth; k += lanes) {
-    const Vector<T> s = read(shift + k);
-    for (int64_t i = 0; i < edge; i += lanes) {
+  for (int64_t i = 0; i < count; i += lanes, panel += kDepth * lanes, rows += lanes * pitch) {
+    const int64_t last =
+        count - i - 1;  // rows that are missing are read from the last one, and dropped
+    const T* at[lanes];
+#pragma GCC unroll 16
+    for (int r = 0; r < lanes; ++r) at[r] = rows + (r < last ? r : last) * pitch;
+    for (int64_t k = 0; k < depth; k += lanes) {
+      const Vector<T> s = read(shift + k);
       Vector<T> square[lanes];
 #pragma GCC unroll 16
-      for (int r = 0; r < lanes; ++r)
-        square[r] = i + r < count ? read(rows + (i + r) * pitch + k) - s : Vector<T>{};
+      for (int r = 0; r < lanes; ++r) square[r] = read(at[r] + k) - s;
       transpose<T>(square);
 #pragma GCC unroll 16
-      for (int r = 0; r < lanes; ++r) write(panel + (k + r) * edge + i, square[r]);
+      for (int r = 0; r < lanes; ++r) write(panel + (k + r) * lanes, square[r]);
     }
   }
 }
 
 // ---- multiply: the product of two panels ----
 
-// The most columns that `vectors` registers of rows can be multiplied with, dividing a register's
+// The most rows that `registers` registers of columns can be multiplied with, dividing a register's
 // lanes.
 template <class T>
-constexpr int columns_for(int vectors) {
-  int columns = kLanes<T>;
-  while (columns * vectors > kAccumulators) columns /= 2;
-  return columns;
+constexpr int rows_for(int registers) {
+  int rows = kLanes<T>;
+  while (rows * registers > kAccumulators) rows /= 2;
+  return rows;
 }
 
-// One register tile: `vectors` registers of rows by a few columns, over the whole depth.
-template <class T, int edge, int vectors>
-inline void multiply_group(double* tile, const T* A, const T* B, int64_t depth) {
-  constexpr int columns = columns_for<T>(vectors);
-  Vector<T> sums[columns][vectors] = {};
-  for (int64_t k = 0; k < depth; ++k, A += edge, B += edge) {
-    Vector<T> a[vectors];
+// A few rows by `registers` registers of columns, over the whole depth; returns the number of rows.
+// What the next rows read again (`registers` slices of B, and the one of A) fits the first-level
+// cache.
+template <class T, int edge, int registers = edge / kLanes<T>>
+inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T* B, int64_t depth) {
+  if constexpr (registers > 1)
+    if (needed < registers)
+      return multiply_group<T, edge, registers - 1>(needed, tile, A, B, depth);
+  constexpr int lanes = kLanes<T>, rows = rows_for<T>(registers);
+  Vector<T> sums[rows][registers] = {};
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) a[v] = read(A + v * kLanes<T>);
+  for (int64_t k = 0; k < depth; ++k, A += lanes, B += lanes) {
+    Vector<T> b[registers];
+#pragma GCC unroll 8
+    for (int v = 0; v < registers; ++v) b[v] = read(B + v * kDepth * lanes);
 #pragma GCC unroll 16
-    for (int c = 0; c < columns; ++c)
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) sums[c][v] += a[v] * B[c];
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < registers; ++v) sums[r][v] += A[r] * b[v];
   }
   // By way of memory: the compilers widen a loop over an array better than a register.
-  constexpr int rows = vectors * kLanes<T>;
-  alignas(64) T results[columns][rows];
+  alignas(64) T results[rows][registers * lanes];
 #pragma GCC unroll 16
-  for (int c = 0; c < columns; ++c)
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) write(&results[c][v * kLanes<T>], sums[c][v]);
-  for (int c = 0; c < columns; ++c)
-    for (int i = 0; i < rows; ++i) tile[c * edge + i] += static_cast<double>(results[c][i]);
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < registers; ++v) write(&results[r][v * lanes], sums[r][v]);
+  for (int r = 0; r < rows; ++r)
+    for (int j = 0; j < registers * lanes; ++j)
+      tile[r * edge + j] += static_cast<double>(results[r][j]);
+  return rows;
+}
+
+inline void fetch(Ahead& ahead) {
+  for (int64_t left = ahead.step; left > 0 && ahead.rows > 0; --left) {
+    __builtin_prefetch(ahead.row + ahead.line * kLineBytes, 0, 2);
+    if (++ahead.line < ahead.lines) continue;
+    ahead.line = 0;
+    ahead.row += ahead.pitch;
+    --ahead.rows;
+  }
 }
 
 template <class T, int edge>
 void multiply(double* tile, const T* A, const T* B, int64_t depth, int64_t rows, int64_t columns,
-              bool diagonal) {
+              bool diagonal, Ahead& ahead) {
   constexpr int lanes = kLanes<T>;
-  static_assert(edge == 3 * lanes);
-  const int64_t last = (rows + lanes - 1) / lanes;
-  for (int64_t j = 0; j < columns;) {
-    const int64_t first = diagonal ? j / lanes : 0;  // registers above the diagonal are left out
-    double* C = tile + j * edge + first * lanes;
-    const T* a = A + first * lanes;
-    if (last - first == 3) {
-      multiply_group<T, edge, 3>(C, a, B + j, depth);
-      j += columns_for<T>(3);
-    } else if (last - first == 2) {
-      multiply_group<T, edge, 2>(C, a, B + j, depth);
-      j += columns_for<T>(2);
-    } else {
-      multiply_group<T, edge, 1>(C, a, B + j, depth);
-      j += columns_for<T>(1);
-    }
+  const int64_t registers = (columns + lanes - 1) / lanes;
+  for (int64_t i = 0; i < rows;) {
+    fetch(ahead);
+    const int64_t needed = diagonal ? i / lanes + 1 : registers;  // none above the diagonal
+    const T* a = A + (i / lanes) * kDepth * lanes + i % lanes;
+    i += multiply_group<T, edge>(needed, tile + i * edge, a, B, depth);
   }
 }
 
 // ---- the table ----
 
 template <class T>
-constexpr int kEdge = 3 * kLanes<T>;
+constexpr int kEdge = kVectors * kLanes<T>;
 
 constexpr Kernels make_kernels(const char* isa) {
   return {isa,
           {kEdge<float>,
+           kLanes<float>,
+           kEdge<float> / rows_for<float>(kVectors),
            {nullptr, load<Float, float>, load_halves, load<BFloat16, float>},
-           sum<float>,
-           pack<float, kEdge<float>>,
+           middle<float>,
+           pack<float>,
            multiply<float, kEdge<float>>},
           {kEdge<double>,
+           kLanes<double>,
+           kEdge<double> / rows_for<double>(kVectors),
            {load<Double, double>, load<Float, double>, load<Half, double>, load<BFloat16, double>},
-           sum<double>,
-           pack<double, kEdge<double>>,
+           middle<double>,
+           pack<double>,
            multiply<double, kEdge<double>>}};
 }

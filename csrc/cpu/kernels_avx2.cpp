@@ -7,6 +7,7 @@ namespace pyscale::cpu {
 namespace {
 
 constexpr int kVectorBytes = 32;
+constexpr int kVectors = 3;
 constexpr int kAccumulators = 12;  // of 16 registers
 #include "cpu/kernels.inl"
 

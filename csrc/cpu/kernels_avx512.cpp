@@ -7,6 +7,7 @@ namespace pyscale::cpu {
 namespace {
 
 constexpr int kVectorBytes = 64;
+constexpr int kVectors = 3;
 constexpr int kAccumulators = 24;  // of 32 registers
 #include "cpu/kernels.inl"
 

@@ -6,9 +6,11 @@ namespace {
 
 constexpr int kVectorBytes = 16;
 #ifdef __aarch64__
+constexpr int kVectors = 6;
 constexpr int kAccumulators = 24;  // of 32 registers
 constexpr const char* kName = "neon";
 #else
+constexpr int kVectors = 3;
 constexpr int kAccumulators = 12;  // of 16 registers
 constexpr const char* kName = "baseline";
 #endif

@@ -29,8 +29,10 @@ class Samples {
       kernels().f64.load[static_cast<int>(X_.dtype)](row_.data(), X_.at(first + k, begin),
                                                      end - begin);
       for (int64_t j = begin; j < end; ++j) row_[static_cast<size_t>(j - begin)] -= shift_[j];
-      for (int64_t panel = panels_.begin; panel < panels_.end; ++panel)
-        std::copy_n(row_.data() + (panel - panels_.begin) * edge_, edge_, at(panel) + k * edge_);
+      const int64_t lanes = kernels().f64.lanes,
+                    slices = (panels_.end - panels_.begin) * edge_ / lanes;
+      for (int64_t s = 0; s < slices; ++s)
+        std::copy_n(row_.data() + s * lanes, lanes, packed_.get() + (s * kDepth + k) * lanes);
     }
   }
 
@@ -56,7 +58,7 @@ void add_tile(Matrix S, const Grid& grid, Cell at, double* tile) {
   const int64_t i0 = at.row * grid.edge, i1 = std::min(i0 + grid.edge, grid.rows);
   const int64_t j0 = at.column * grid.edge, j1 = std::min(j0 + grid.edge, grid.columns);
   const auto element = [&](int64_t i, int64_t j) -> double& {
-    return tile[(j - j0) * grid.edge + i - i0];
+    return tile[(i - i0) * grid.edge + j - j0];
   };
   for (int64_t i = i0; i < i1; ++i) {
     double* s = S.row<double>(i);
@@ -76,13 +78,14 @@ void add_products(Matrix S, const Grid& grid, Samples& A, Samples& B, int64_t sa
     const int64_t depth = std::min(kDepth, samples - first);
     A.load(first, depth);
     if (&A != &B) B.load(first, depth);
+    Ahead ahead{};
     Cell at = grid.at(tiles.begin);
     for (int64_t t = tiles.begin; t < tiles.end; ++t, at = grid.next(at)) {
       std::fill_n(tile, grid.edge * grid.edge, 0.0);
       kernels().f64.multiply(tile, A.panel(at.row), B.panel(at.column), depth,
                              std::min(grid.edge, grid.rows - at.row * grid.edge),
                              std::min(grid.edge, grid.columns - at.column * grid.edge),
-                             grid.symmetric && at.row == at.column);
+                             grid.symmetric && at.row == at.column, ahead);
       add_tile(S, grid, at, tile);
     }
   }

@@ -4,6 +4,7 @@
 
 #include "cpu/panels.h"
 #include "cpu/parallel.h"
+#include "cpu/sample.h"
 
 namespace pyscale::cpu {
 namespace {
@@ -21,55 +22,98 @@ Plan make_plan(const Grid& grid, int64_t features, int threads) {
   const double elements = static_cast<double>(grid.count() * grid.edge * grid.edge);
   const int useful = useful_threads(elements * static_cast<double>(features), threads);
   const bool fits = elements * 8 * useful <= kMostBytes;
-  if (fits && divide_up(features, kDepth) >= useful) return {useful, true};
+  // Tiles of one's own cost time in proportion to the square of the rows, packing for oneself in
+  // proportion to rows times features.
+  const bool long_rows = features >= 4 * std::max(grid.rows, grid.columns);
+  if (fits && long_rows && divide_up(features, kDepth) >= useful) return {useful, true};
   return {static_cast<int>(std::clamp<int64_t>(grid.count(), 1, useful)), false};
 }
 
 // One thread's part.
 struct Part {
-  Range features;  // in chunks of kDepth
+  Range chunks;  // of kDepth features
   Range tiles;
   double* sums;  // of all tiles; this part writes its own
 };
 
-template <class T>
-void multiply(const Grid& grid, const Panels<T>& A, const Panels<T>& B, const Part& part) {
-  if (part.tiles.begin == part.tiles.end) return;
-  const KernelSet<T>& kernels = kernel_set<T>();
-  Cell at = grid.at(part.tiles.begin);
-  for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid.next(at))
-    kernels.multiply(part.sums + t * grid.edge * grid.edge, A.panel(at.row), B.panel(at.column),
-                     A.depth(), std::min(grid.edge, grid.rows - at.row * grid.edge),
-                     std::min(grid.edge, grid.columns - at.column * grid.edge),
-                     grid.symmetric && at.row == at.column);
+// Lines of the next chunk, spread over the groups of all tiles.
+Ahead ahead_of(const Matrix& X, Range features, int64_t groups) {
+  if (features.begin >= features.end) return {};
+  const int64_t bytes = (features.end - features.begin) * size_of(X.dtype);
+  const int64_t lines = divide_up(bytes, kLineBytes);
+  return {X.at(0, features.begin), X.pitch * size_of(X.dtype), X.rows, lines,
+          divide_up(X.rows * lines, groups)};
 }
 
-// Returns whether all features of the part are constant.
+// What one thread does, with its own panels.
 template <class T>
-bool sum_part(const Matrix& A, const Matrix& B, const Grid& grid, const ProductOptions& options,
-              const Part& part) {
-  std::fill(part.sums + part.tiles.begin * grid.edge * grid.edge,
-            part.sums + part.tiles.end * grid.edge * grid.edge, 0.0);
-  Panels<T> a(A.rows);
-  std::optional<Panels<T>> b;
-  if (!grid.symmetric) b.emplace(B.rows);
-  bool constant = options.check_constant;
-  for (int64_t chunk = part.features.begin; chunk < part.features.end; ++chunk) {
-    const int64_t first = chunk * kDepth, depth = std::min(kDepth, A.columns - first);
-    a.load(A, first, depth);
-    constant = constant && a.constant(4 * epsilon(A.dtype));  // asked no more once it is false
-    if (options.shift)
-      a.pack_shifted_by_mean();
-    else
-      a.pack();
-    if (b) {
-      b->load(B, first, depth);
-      b->pack();
-    }
-    multiply(grid, a, b ? *b : a, part);
+class Worker {
+ public:
+  Worker(const Matrix& A, const Matrix& B, const Grid& grid, const ProductOptions& options)
+      : A_(A),
+        B_(B),
+        grid_(grid),
+        options_(options),
+        constant_(options.check_constant),
+        a_(A.rows) {
+    if (!grid.symmetric) b_.emplace(B.rows);
   }
-  return constant;
-}
+
+  // Returns whether all features of the part are constant.
+  bool run(Tiles& tiles, const Part& part) {
+    if (part.tiles.begin == part.tiles.end) return constant_;
+    std::fill(part.sums + part.tiles.begin * tiles.size(),
+              part.sums + part.tiles.end * tiles.size(), 0.0);
+    for (int64_t chunk = part.chunks.begin; chunk < part.chunks.end; ++chunk) {
+      pack(features(chunk));
+      multiply(part, chunk);
+    }
+    return constant_;
+  }
+
+ private:
+  Range features(int64_t chunk) const {
+    return {chunk * kDepth, std::min((chunk + 1) * kDepth, A_.columns)};
+  }
+
+  void pack(Range features) {
+    const int64_t first = features.begin, depth = features.end - first;
+    const T* shift = zeros_;
+    if (options_.shift || constant_) {
+      sample_.load(A_, first, depth);
+      if (options_.shift) shift = sample_.shift();
+      // asked no more once it is false
+      constant_ =
+          constant_ && !sample_.surely_varies(epsilon(A_.dtype)) && constant(A_, first, depth);
+    }
+    a_.pack(A_, first, depth, shift);
+    if (b_) b_->pack(B_, first, depth, shift);
+  }
+
+  void multiply(const Part& part, int64_t chunk) {
+    const KernelSet<T>& kernels = kernel_set<T>();
+    const Panels<T>& b = b_ ? *b_ : a_;
+    const Range now = features(chunk);
+    const Range next = chunk + 1 < part.chunks.end ? features(chunk + 1) : Range{0, 0};
+    Ahead ahead = ahead_of(A_, next, (part.tiles.end - part.tiles.begin) * kernels.groups);
+    Cell at = grid_.at(part.tiles.begin);
+    for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at))
+      kernels.multiply(part.sums + t * grid_.edge * grid_.edge, a_.panel(at.row),
+                       b.panel(at.column), now.end - now.begin,
+                       std::min(grid_.edge, grid_.rows - at.row * grid_.edge),
+                       std::min(grid_.edge, grid_.columns - at.column * grid_.edge),
+                       grid_.symmetric && at.row == at.column, ahead);
+  }
+
+  Matrix A_, B_;
+  Grid grid_;
+  ProductOptions options_;
+  bool constant_;
+  Panels<T> a_;
+  std::optional<Panels<T>> b_;
+  Sample<T> sample_;
+  const T zeros_[kDepth] = {};
+};
 
 // Adds every part's sums to the first part's, in their order.
 void add_parts(double* sums, int64_t size, int parts) {
@@ -87,18 +131,19 @@ Product product_as(const Matrix& A, const Matrix& B, const ProductOptions& optio
   const Plan plan = make_plan(grid, A.columns, options.threads);
   const int64_t size = grid.count() * grid.edge * grid.edge;
   const int64_t chunks = divide_up(A.columns, kDepth);
-  Product result{grid, make_buffer<double>(size * (plan.by_features ? plan.threads : 1)), true};
+  Tiles tiles{grid, make_buffer<double>(size * (plan.by_features ? plan.threads : 1),
+                                        "the sums of products of all pairs of rows")};
   std::vector<char> constant(static_cast<size_t>(plan.threads));
   parallel(plan.threads, [&](int t) {
     const Part part =
         plan.by_features
-            ? Part{share(chunks, t, plan.threads), {0, grid.count()}, result.tiles.get() + t * size}
-            : Part{{0, chunks}, share(grid.count(), t, plan.threads), result.tiles.get()};
-    constant[static_cast<size_t>(t)] = sum_part<T>(A, B, grid, options, part);
+            ? Part{share(chunks, t, plan.threads), {0, grid.count()}, tiles.tile(t * grid.count())}
+            : Part{{0, chunks}, share(grid.count(), t, plan.threads), tiles.tile(0)};
+    constant[static_cast<size_t>(t)] = Worker<T>(A, B, grid, options).run(tiles, part);
   });
-  if (plan.by_features) add_parts(result.tiles.get(), size, plan.threads);
-  result.constant = std::all_of(constant.begin(), constant.end(), [](char c) { return c != 0; });
-  return result;
+  if (plan.by_features) add_parts(tiles.tile(0), size, plan.threads);
+  const bool all = std::all_of(constant.begin(), constant.end(), [](char c) { return c != 0; });
+  return {std::move(tiles), all};
 }
 
 }  // namespace

@@ -8,31 +8,38 @@
 namespace pyscale::cpu {
 namespace {
 
+std::vector<double> diagonal(Tiles& G) {
+  std::vector<double> values(static_cast<size_t>(G.grid.rows));
+  G.each_run([&](int64_t i, int64_t j, int64_t count, const double* g) {
+    if (j + count == i + 1) values[static_cast<size_t>(i)] = g[count - 1];
+  });
+  return values;
+}
+
 // G becomes D; returns whether all of it is finite. Rounding may leave a distance just below 0:
 // clamped.
-bool squared_distances(Symmetric& G) {
-  std::vector<double> norms(static_cast<size_t>(G.n));
-  for (int64_t i = 0; i < G.n; ++i) norms[static_cast<size_t>(i)] = G.row(i)[i];
+bool squared_distances(Tiles& G) {
+  const std::vector<double> norms = diagonal(G);
   bool finite = true;
-  for (int64_t i = 0; i < G.n; ++i) {
-    double* g = G.row(i);
-    for (int64_t j = 0; j <= i; ++j) {
-      const double d = norms[static_cast<size_t>(i)] + norms[static_cast<size_t>(j)] - 2 * g[j];
+  G.each_run([&](int64_t i, int64_t j, int64_t count, double* g) {
+    for (int64_t c = 0; c < count; ++c) {
+      const double d = norms[static_cast<size_t>(i)] + norms[static_cast<size_t>(j + c)] - 2 * g[c];
       finite = finite && std::isfinite(d);
-      g[j] = std::max(d, 0.0);
+      g[c] = j + c == i ? 0 : std::max(d, 0.0);
     }
-    g[i] = 0;
-  }
+  });
   return finite;
 }
 
 // The median of sqrt(D_ij) over i > j; the root is monotone, so the middle is sought among the
 // squares.
-double median_distance(const Symmetric& D) {
-  const int64_t count = strict_triangle(D.n);
+double median_distance(Tiles& D) {
+  const int64_t count = strict_triangle(D.grid.rows);
   const Buffer<double> pairs = make_buffer<double>(count, "the distances of all pairs of samples");
   double* end = pairs.get();
-  for (int64_t i = 1; i < D.n; ++i) end = std::copy(D.row(i), D.row(i) + i, end);
+  D.each_run([&](int64_t i, int64_t j, int64_t run, const double* d) {
+    end = std::copy_n(d, std::min(run, i - j), end);
+  });
   double* middle = pairs.get() + count / 2;
   std::nth_element(pairs.get(), middle, end);
   const double upper = std::sqrt(*middle);
@@ -42,18 +49,19 @@ double median_distance(const Symmetric& D) {
 
 }  // namespace
 
-void rbf(Symmetric& G, double bandwidth) {
+void rbf(Tiles& G, double bandwidth) {
   const bool finite = squared_distances(G);
   double sigma = 1;  // any will do for a single sample
   if (!finite)
     sigma = 0;  // and a NaN must not reach nth_element, which needs an order
-  else if (G.n > 1)
+  else if (G.grid.rows > 1)
     sigma = bandwidth * median_distance(G);
-  if (!(sigma > 0)) {
-    std::fill(G.begin(), G.end(), std::numeric_limits<double>::quiet_NaN());
-    return;
-  }
-  for (double& value : G) value = std::exp(-value / (2 * sigma * sigma));
+  G.each_run([&](int64_t, int64_t, int64_t count, double* g) {
+    if (!(sigma > 0))
+      std::fill_n(g, count, std::numeric_limits<double>::quiet_NaN());
+    else
+      std::transform(g, g + count, g, [&](double d) { return std::exp(-d / (2 * sigma * sigma)); });
+  });
 }
 
 }  // namespace pyscale::cpu

@@ -1,7 +1,7 @@
 // The Gaussian kernel with a median bandwidth.
 #pragma once
 
-#include "cpu/symmetric.h"
+#include "cpu/tiles.h"
 
 namespace pyscale::cpu {
 
@@ -9,6 +9,6 @@ namespace pyscale::cpu {
 // G_ij the squared distances and sigma = bandwidth times the median of the distances over all pairs
 // i > j (the mean of the two middle ones where their number is even). Where no scale exists (a
 // median of 0, or anything not finite): all NaN. One sample has no pairs, and its kernel is 1.
-void rbf(Symmetric& G, double bandwidth);
+void rbf(Tiles& G, double bandwidth);
 
 }  // namespace pyscale::cpu
