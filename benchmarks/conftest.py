@@ -89,11 +89,13 @@ def beside(benchmark, ceilings, results, pytestconfig):
             The timings by provider, ours first.
         """
         origin = provenance()
-        if pytestconfig.getoption("resume") and results is not None and _has_rows(table, case, origin, results):
+        if pytestconfig.getoption("resume") and results is not None and has_rows(table, case, origin, results):
             pytest.skip("this commit has rows of it")
         absent = [name for name, rival in rivals.items() if rival is None]
         pytestconfig.stash[_NOT_MEASURED] += [f"{name.partition(' ')[0]}, which is not installed" for name in absent]
-        turns = Turns(call, {name: rival for name, rival in rivals.items() if rival is not None}, rounds)
+        turns = Turns(
+            call, {name: rival for name, rival in rivals.items() if rival is not None}, rounds or sizes.choose(None, 1)
+        )
         benchmark.pedantic(call, setup=turns.before_call, rounds=turns.rounds * turns.calls, warmup_rounds=0)
         timings = {OURS: Timing(tuple(benchmark.stats.stats.data))}
         timings |= {name: Timing(tuple(seconds)) for name, seconds in turns.seconds.items()}
@@ -114,7 +116,7 @@ def beside(benchmark, ceilings, results, pytestconfig):
     return run
 
 
-def _has_rows(table: str, case: Mapping[str, object], origin: Mapping[str, str], folder: Path) -> bool:
+def has_rows(table: str, case: Mapping[str, object], origin: Mapping[str, str], folder: Path) -> bool:
     """Return whether the file has rows of the case from this machine and commit; changed trees are never the same."""
     path = folder / f"{table}.csv"
     if not path.exists() or "+" in origin["commit"]:

@@ -1,59 +1,237 @@
-"""The tables of docs/benchmarks.md, from the rows in results/.
+"""The tables of README.md and docs/benchmarks.md, from the rows in results/.
 
 python -m benchmarks.page        write them anew
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and holds the newest row of every case, provider
-and device of ``results/NAME.csv``.
+A table stands between a line that names it and ``<!-- end -->``:
+
+    <!-- table: NAME -->                     a line for every row
+    <!-- pivot: NAME op=centered_gram -->    a line for every case, a column for every contender
+    <!-- headlines -->                       a line for every headline below
+
+NAME is a file in results/, what follows it chooses rows, ``_`` for a space. Of every case and device the newest
+measurement counts.
 """
 
 from __future__ import annotations
 
-import csv
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.provenance import RESULTS
+from benchmarks.provenance import RESULTS, read_rows
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-_TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-_HIDDEN = {"op", "p20_ms", "p80_ms", "commit", "date", "threads", "isa", "pyscale", "python", "cuda", "architectures"}
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
+OURS = "pyscale"
+FLOORS = ("forward passes",)  # what any comparison contains: no rival, so not lost to
+LOST = "▼"
+NOTABLE = 1e-4  # an error above it is told of
+
+_MARKED = re.compile(r"(<!-- (table|pivot|headlines)(?:: (\w+))?((?: [^ =]+=\S+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+_HIDDEN = {"op", "version", "p20_ms", "p80_ms", "calls", "commit", "date", "threads", "isa", "pyscale", "numpy"}
+_HIDDEN |= {"python", "cuda", "architectures"}
 _MACHINE = ("device", "driver", "torch")  # said once, below the table
 _NAMES = {"median_ms": "ms", "times_ours": "× ours", "of_floor": "of floor", "floor_ms": "floor", "gb_s": "GB/s"}
+_MEASURED = ("version", "median_ms", "p20_ms", "p80_ms", "calls", "times_ours", "error")  # of each contender
+_SHARES = ("of_peak", "of_grams")  # shown as percentages
+
+# What the README shows: what it is called there, in which file it is, which case.
+HEADLINES: list[tuple[str, str, dict[str, str]]] = [
+    (
+        "Centred Gram of 256 images, layer of 64 × 112 × 112, float32",
+        "gram",
+        {"op": "centered_gram", "n": "256", "p": "802816", "dtype": "float32"},
+    ),
+    (
+        "the same of 200 704 features, bfloat16",
+        "gram",
+        {"op": "centered_gram", "n": "256", "p": "200704", "dtype": "bfloat16"},
+    ),
+    ("HSIC of 200 × 200 layers, 256 samples", "hsic", {"layers": "200 × 200", "n": "256"}),
+    ("CKA of 1000 samples, 2048 and 512 features", "functions", {"op": "CKA", "n": "1000", "mean": "0σ"}),
+    ("the same, features' means 100 σ from 0", "functions", {"op": "CKA", "n": "1000", "mean": "100σ"}),
+    ("Mean CCA of 5000 samples, 512 and 256 features", "functions", {"op": "mean CCA", "n": "5000"}),
+    ("Two CIFAR ResNets, every layer with every layer", "models", {"models": "CIFAR ResNet-8 with 14"}),
+]
+
+Row = dict[str, str]
 
 
 def updated(text: str, results: Path = RESULTS) -> str:
     """Return the page with its tables written from the files in ``results``."""
-    return _TABLE.sub(lambda match: f"{match[1]}{table(results / f'{match[2]}.csv')}\n{match[3]}", text)
+
+    def written(match: re.Match[str]) -> str:
+        opening, kind, name, chosen, end = match.groups()
+        if kind == "headlines":
+            return f"{opening}{headlines(results)}\n{end}"
+        wanted = dict(pair.replace("_", " ").split("=") for pair in chosen.split())
+        path = results / f"{name}.csv"
+        rows = [row for row in newest(path) if fits(row, wanted)] if path.exists() else []
+        return f"{opening}{(pivot if kind == 'pivot' else table)(rows)}\n{end}"
+
+    return _MARKED.sub(written, text)
 
 
-def table(path: Path) -> str:
-    """Return the newest rows of a file as Markdown; where there is none, that nothing has been measured."""
-    if not path.exists():
+def newest(path: Path) -> list[Row]:
+    """Return the rows of the newest measurement of every case and device, in the order in which cases first came."""
+    _, rows = read_rows(path)
+    last: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        measured = last.setdefault((*case(row).values(), row["device"]), [])
+        if measured and measured[0]["date"] != row["date"]:
+            measured.clear()
+        measured.append(row)
+    return [row for measured in last.values() for row in measured]
+
+
+def case(row: Mapping[str, str]) -> Row:
+    """Return the columns that tell a case: those before the contender, or the figure where there is no contender."""
+    names = list(row)
+    return {name: row[name] for name in names[: names.index("provider" if "provider" in names else "value")]}
+
+
+def fits(row: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Return whether a row has these values; ``_`` and space are one in them."""
+    return all(row.get(name, "").replace("_", " ") == value.replace("_", " ") for name, value in wanted.items())
+
+
+# ---- a line for every row ----
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as Markdown."""
+    if not rows:
         return "*Not yet measured.*"
-    rows = newest(path)
     columns = [
         name for name in rows[0] if name not in _HIDDEN and name not in _MACHINE and any(row[name] for row in rows)
     ]
-    lines = [
-        "| " + " | ".join(_NAMES.get(name, name.replace("_", " ")) for name in columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(row[name] for name in columns) + " |" for row in rows),
-    ]
+    lines = [[row[name] for name in columns] for row in rows]
+    return _markdown([_NAMES.get(name, name.replace("_", " ")) for name in columns], lines) + _footnote(rows)
+
+
+# ---- a line for every case ----
+
+
+def pivot(rows: list[Row]) -> str:
+    """Return a line for every case: ours in its own time, the others in how many times as long they took."""
+    if not rows:
+        return "*Not yet measured.*"
+    groups = list(_by_case(rows))
+    varying = [name for name in (*case(rows[0]), "device") if len({row[name] for row in rows}) > 1]
+    rivals = list(dict.fromkeys(_column(row, groups) for row in rows if not _is_ours(row)))
+    figures = [name for name in _own_figures(rows[0]) if any(row[name] for row in rows if row["provider"] == OURS)]
+    lines = []
+    for group in groups:
+        ours = next(row for row in group if row["provider"] == OURS)
+        cells = {_column(row, groups): _ratio(row) for row in group if not _is_ours(row)}
+        line = [ours[name] for name in varying] + [_duration(ours)] + [_figure(name, ours[name]) for name in figures]
+        lines.append(line + [cells.get(name, "") for name in rivals])
+    header = [*varying, OURS, *(_NAMES.get(name, name.replace("_", " ")) for name in figures), *rivals]
+    return _markdown(header, lines) + _footnote(rows)
+
+
+def headlines(results: Path) -> str:
+    """Return a line for every headline: ours, and how many times as long the others took."""
+    lines, used = [], []
+    for label, name, wanted in HEADLINES:
+        path = results / f"{name}.csv"
+        rows = [row for row in newest(path) if fits(row, wanted)] if path.exists() else []
+        if not rows:
+            continue
+        used += rows
+        ours = next(row for row in rows if row["provider"] == OURS)
+        share = f", {_figure('of_peak', ours['of_peak'])} of peak" if ours.get("of_peak") else ""
+        others = [f"{row['provider']} {_ratio(row)}" for row in rows if not _is_ours(row)]
+        lines.append([label, _duration(ours) + share, "; ".join(others)])
+    return (
+        _markdown(["", OURS, "the others, in times ours"], lines) + _footnote(used) if lines else "*Not yet measured.*"
+    )
+
+
+def _by_case(rows: list[Row]) -> Iterator[list[Row]]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((*case(row).values(), row["device"]), []).append(row)
+    yield from groups.values()
+
+
+def _is_ours(row: Row) -> bool:
+    return row["provider"].partition(",")[0] == OURS
+
+
+def _column(row: Row, groups: list[list[Row]]) -> str:
+    """Return the package of a contender, or its full name where a case has several of one package."""
+    package = row["provider"].partition(" ")[0]
+    together = max(len({row["provider"] for row in group if _is_of(row, package)}) for group in groups)
+    return package if row.get("version") and together == 1 else row["provider"]
+
+
+def _is_of(row: Row, package: str) -> bool:
+    return row["provider"].partition(" ")[0] == package
+
+
+def _own_figures(row: Row) -> list[str]:
+    """Return the columns between the contender's times and where they come from."""
+    names = list(row)
+    between = names[names.index("provider") + 1 : names.index("commit")]
+    return [name for name in between if name not in _MEASURED]
+
+
+def _ratio(row: Row) -> str:
+    """Return how many times as long as ours it took, its error if it is notable, and a mark where ours lost."""
+    text = f"{_digits(float(row['times_ours']))}×"
+    if row.get("error") and not float(row["error"]) < NOTABLE:
+        text += f", error {_digits(float(row['error']))}"
+    if row["provider"] in FLOORS:
+        return text
+    return f"**{text}** {LOST}" if float(row["times_ours"]) < 1 else text
+
+
+def _duration(row: Row) -> str:
+    milliseconds = float(row["median_ms"])
+    if milliseconds < 1:
+        return f"{_digits(1e3 * milliseconds)} µs"
+    return f"{_digits(milliseconds)} ms" if milliseconds < 1000 else f"{_digits(milliseconds / 1e3)} s"
+
+
+def _figure(name: str, value: str) -> str:
+    return f"{_digits(100 * float(value))} %" if value and name in _SHARES else value
+
+
+def _digits(value: float) -> str:
+    """Return two to three digits without an exponent."""
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{decimals}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.1g}"
+
+
+# ---- Markdown ----
+
+
+def _markdown(header: list[str], lines: list[list[str]]) -> str:
+    ruler = "|" + "---|" * len(header)
+    return "\n".join(["| " + " | ".join(header) + " |", ruler, *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def _footnote(rows: list[Row]) -> str:
+    """Return where the rows come from: machines, versions, commits."""
     machines = {
         ", ".join(f"{name} {row[name]}".removeprefix("device ") for name in _MACHINE if name in row) for row in rows
     }
+    packages = sorted(
+        {f"{row['provider'].partition(' ')[0]} {row['version']}" for row in rows if row.get("version")}
+        - {f"torch {row['torch']}" for row in rows if "torch" in row}
+    )
     commits = sorted({row["commit"] for row in rows})
-    return "\n".join(lines) + f"\n\n{'; '.join(sorted(machines))}; commit {', '.join(commits)}."
+    return f"\n\n{'; '.join([*sorted(machines), *packages])}; commit {', '.join(commits)}."
 
 
-def newest(path: Path) -> list[dict[str, str]]:
-    """Return the last row of every case, provider and device, in the order in which cases first came."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    case = [*list(rows[0])[: list(rows[0]).index("provider" if "provider" in rows[0] else "value")], "device"]
-    case += ["provider"] if "provider" in rows[0] else []
-    return list({tuple(row[name] for name in case): row for row in rows}.values())
+def main() -> None:
+    """Write every page anew."""
+    for path in PAGES:
+        text = path.read_text()
+        if (new := updated(text)) != text:
+            path.write_text(new)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(updated(PAGE.read_text()))
+    main()
