@@ -5,22 +5,17 @@
 // Case i is drawn from seed S + i alone, so what fails is repeated by `--seed THAT --cases 1`.
 // Every instruction set that is compiled in runs, those this machine lacks are named; PYSCALE_ISA
 // chooses one. The last line says what ran; the exit status is 1 where anything was wrong.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "checks/calls.h"
 #include "core/error.h"
 #include "cpu/isa.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#include <sanitizer/common_interface_defs.h>
-#endif
 
 namespace {
 
@@ -31,27 +26,7 @@ struct Arguments {
   int64_t cases = 1000;
 };
 
-// For who reports a crash.
-char current[160] = "";
-
-void report_crash() {
-  [[maybe_unused]] const auto written = write(STDERR_FILENO, current, std::strlen(current));
-}
-
-void on_signal(int number) {
-  report_crash();
-  std::signal(number, SIG_DFL);
-  std::raise(number);
-}
-
-void watch_for_crashes() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  __sanitizer_set_death_callback(report_crash);
-  (void)on_signal;
-#else
-  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) std::signal(number, on_signal);
-#endif
-}
+constexpr int kLacking = 77;  // exit status of a child whose instructions this machine lacks
 
 void run_case(uint64_t seed) {
   checks::Random random(seed);
@@ -72,56 +47,48 @@ void run_case(uint64_t seed) {
   }
 }
 
-// Returns the exit status.
-int run_cases(const Arguments& arguments) {
-  const char* isa = cpu::kernels().isa;
-  watch_for_crashes();
-  for (int64_t i = 0; i < arguments.cases; ++i) {
-    const uint64_t seed = arguments.seed + static_cast<uint64_t>(i);
-    std::snprintf(current, sizeof current,
-                  "crashed; repeat with PYSCALE_ISA=%s fuzz --seed %llu --cases 1\n", isa,
-                  static_cast<unsigned long long>(seed));
-    try {
+// Returns the exit status. `seed` is that of the case at hand.
+int run_cases(const Arguments& arguments, uint64_t& seed) {
+  const uint64_t end = arguments.seed + static_cast<uint64_t>(arguments.cases);
+  for (seed = arguments.seed; seed != end; ++seed) try {
       run_case(seed);
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s\nrepeat with PYSCALE_ISA=%s fuzz --seed %llu --cases 1\n",
-                   error.what(), isa, static_cast<unsigned long long>(seed));
+      std::fprintf(stderr, "%s\n", error.what());
       return 1;
     }
-  }
-  std::printf("%s: %lld cases from seed %llu\n", isa, static_cast<long long>(arguments.cases),
+  std::printf("%s: %lld cases from seed %llu\n", cpu::kernels().isa,
+              static_cast<long long>(arguments.cases),
               static_cast<unsigned long long>(arguments.seed));
   return 0;
 }
 
-// The choice of instruction set is made once a process: each has a child of its own.
-int run_every_isa(const Arguments& arguments) {
-  int failures = 0, ran = 0;
-  for (const cpu::Kernels* kernels : cpu::compiled_kernels()) {
-    std::fflush(nullptr);
-    const pid_t child = fork();
-    if (child < 0) {
-      std::perror("fork");
-      return 1;
-    }
-    if (child == 0) {
-      setenv("PYSCALE_ISA", kernels->isa, 1);
-      try {
-        cpu::kernels();
-      } catch (const Error&) {
-        std::printf("%s: compiled, not run: this machine lacks it\n", kernels->isa);
-        std::exit(77);
-      }
-      std::exit(run_cases(arguments));
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    const bool lacking = WIFEXITED(status) && WEXITSTATUS(status) == 77;
-    ran += lacking ? 0 : 1;
-    failures += lacking || status == 0 ? 0 : 1;
-    if (!lacking && status != 0) std::fprintf(stderr, "%s: FAILED\n", kernels->isa);
+int run_isa(const char* isa, const Arguments& arguments, uint64_t& seed) {
+  setenv("PYSCALE_ISA", isa, 1);
+  try {
+    cpu::kernels();
+  } catch (const Error&) {
+    std::printf("%s: compiled, not run: this machine lacks it\n", isa);
+    return kLacking;
   }
-  return failures > 0 || ran == 0 ? 1 : 0;
+  return run_cases(arguments, seed);
+}
+
+// A child for each: the choice of instruction set is made once a process, and whatever a case may
+// do to it, the parent is there to say which it was.
+int run_in_child(const char* isa, const Arguments& arguments, uint64_t& seed) {
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) std::exit(run_isa(isa, arguments, seed));
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) < 0) {
+    std::perror("fork");
+    std::exit(1);
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kLacking) return kLacking;
+  if (status != 0)
+    std::fprintf(stderr, "%s FAILED: repeat with PYSCALE_ISA=%s fuzz --cases 1 --seed %llu\n", isa,
+                 isa, static_cast<unsigned long long>(seed));
+  return status == 0 ? 0 : 1;
 }
 
 Arguments parse(int count, char** words) {
@@ -147,5 +114,21 @@ Arguments parse(int count, char** words) {
 
 int main(int count, char** words) {
   const Arguments arguments = parse(count, words);
-  return std::getenv("PYSCALE_ISA") == nullptr ? run_every_isa(arguments) : run_cases(arguments);
+  void* shared =
+      mmap(nullptr, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) {
+    std::perror("mmap");
+    return 1;
+  }
+  const char* chosen = std::getenv("PYSCALE_ISA");
+  const std::string only = chosen == nullptr ? "" : chosen;
+  int ran = 0, failed = 0;
+  for (const cpu::Kernels* kernels : cpu::compiled_kernels()) {
+    if (!only.empty() && only != kernels->isa) continue;
+    const int status = run_in_child(kernels->isa, arguments, *static_cast<uint64_t*>(shared));
+    ran += status == kLacking ? 0 : 1;
+    failed += status == 1 ? 1 : 0;
+  }
+  if (ran == 0) std::fprintf(stderr, "no instruction set ran\n");
+  return ran > 0 && failed == 0 ? 0 : 1;
 }
