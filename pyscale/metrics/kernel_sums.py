@@ -20,7 +20,7 @@ LEAST_SAMPLES = {"unbiased": 4, "biased": 2}
 
 _NOISE = 64  # a U-centred Gram whose entries are below this many eps of the distances squared is rounding alone
 _SPLIT_EPS = 2.0**-19  # of float32 products on a GPU, which drop up to 2**-16: the 64 above make it 2**-13
-_FEATURES = 128  # enough to tell the size of a distance
+_PLACES, _RUN = 32, 2  # features enough to tell the size of a distance, in pairs: every place is a cache miss a row
 
 
 class CentredGrams(NamedTuple):
@@ -130,9 +130,15 @@ def noise_floor(x: Tensor, kernel: str, precision: Precision) -> Tensor:
     noise = _NOISE * (_SPLIT_EPS if splits(x, dtype) else torch.finfo(dtype).eps)
     if kernel == "rbf":
         return x.new_full((), noise, dtype=dtype)
-    some = x.detach()[:, :: max(1, x.shape[1] // _FEATURES)].to(dtype)
-    distance2 = (some - some[:1]).square().sum(dim=1).max()
-    return distance2 * (noise * x.shape[1] / max(some.shape[1], 1))
+    some = _some_features(x.detach()).to(dtype)
+    distance2 = (some - some[:1]).square().sum(dim=(1, 2)).max()
+    return distance2 * (noise * x.shape[1] / max(some.shape[1] * some.shape[2], 1))
+
+
+def _some_features(x: Tensor) -> Tensor:
+    """Return a view (n, places, run) of all features of ``x`` (n, p), or of evenly spaced runs of them."""
+    p = x.shape[1]
+    return x[:, None] if p <= _PLACES * _RUN else x.unfold(1, _RUN, p // _PLACES)
 
 
 def splits(x: Tensor, dtype: torch.dtype) -> bool:

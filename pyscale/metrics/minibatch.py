@@ -315,4 +315,4 @@ def _squares(v: Tensor) -> Tensor:
     """
     if v.device.type != "cpu":
         return hsic_pairs(v, v).diagonal().clone()
-    return torch.stack([hsic_pairs(row[None], row[None])[0, 0] for row in v])
+    return torch.stack([wide.dot(wide) for wide in (row.double() for row in v)])
