@@ -77,7 +77,7 @@ FUZZ = --cases $(DRAWS) --seed $(SEED)
 sanitize: sanitize-address sanitize-thread
 
 sanitize-address: $(VENV)/.installed
-	$(CHECKS_CMAKE) -B build/checks-address -DPYSCALE_SANITIZE=address,undefined
+	$(CHECKS_CMAKE) -B build/checks-address -DPYSCALE_SANITIZE=address,undefined -DPYSCALE_NARROW=ON
 	$(BIN)/cmake --build build/checks-address --target fuzz
 	build/checks-address/fuzz $(FUZZ)
 

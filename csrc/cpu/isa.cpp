@@ -33,6 +33,9 @@ bool runs_here([[maybe_unused]] const Kernels* kernels) {
 #ifdef PYSCALE_X86
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (kernels == &kernels_avx2) return avx2;
+#ifdef PYSCALE_NARROW
+  if (kernels == &kernels_avx512) return avx2;
+#endif
   if (kernels == &kernels_avx512)
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");

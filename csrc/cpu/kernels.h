@@ -65,7 +65,7 @@ struct KernelSet {
                    bool diagonal, Ahead& ahead);
 };
 
-constexpr int64_t kMaxEdge = 48;
+constexpr int64_t kMaxEdge = 32;
 constexpr int64_t kDepthStep = 16;  // the widest vector, in elements
 
 struct Kernels {

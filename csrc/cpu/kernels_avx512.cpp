@@ -7,7 +7,8 @@ namespace pyscale::cpu {
 namespace {
 
 constexpr int kVectorBytes = 64;
-constexpr int kVectors = 3;
+// Three registers of columns would fill 48 KiB of first-level cache with what every group reads.
+constexpr int kVectors = 2;
 constexpr int kAccumulators = 24;  // of 32 registers
 #include "cpu/kernels.inl"
 
