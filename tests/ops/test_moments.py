@@ -28,6 +28,21 @@ def test_add_moments(shape, dtype):
     np.testing.assert_allclose(reference.cross_moments(x, a, y, b), X.T @ Y, rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.parametrize(("n", "p"), [(40, 1030), (2100, 5), (1030, 1030)], ids=str)
+def test_kernels_of_ours_and_torchs_product_agree(n, p):
+    """Which of them is taken goes by the shape, and ours where the threads are given."""
+    generator = torch.Generator().manual_seed(n)
+    x, y = torch.randn(n, p, generator=generator) + 30, torch.randn(n, 7, generator=generator)
+    a, b = x.double().mean(0), y.double().mean(0)
+    X, Y = (t.double().numpy() - shift.numpy() for t, shift in ((x, a), (y, b)))
+    for threads in (None, 1, 3):
+        own, cross = torch.ones(p, p, dtype=torch.float64), torch.ones(p, 7, dtype=torch.float64)
+        ops.add_moments_(own, x, a, threads=threads)
+        ops.add_moments_(cross, x, a, y, b, threads=threads)
+        np.testing.assert_allclose(own, 1 + X.T @ X, rtol=1e-12, atol=1e-10)
+        np.testing.assert_allclose(cross, 1 + X.T @ Y, rtol=1e-12, atol=1e-10)
+
+
 def test_merge_moments_leaves_the_other_alone():
     S, T = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     dx, dy = torch.randn(4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
