@@ -1,71 +1,40 @@
-"""A whole comparison beside its own forward passes and beside a plain-torch minibatch CKA with the same arithmetic.
+"""A whole comparison of two large networks beside the forward passes it contains, in time and in memory.
 
-make bench
+Errors are the largest difference of a similarity from that of float64 Grams.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import sys
+from functools import partial
 
-import pyscale as ps
+import pytest
 
-LAYERS = (nn.Conv2d, nn.Linear)
+from benchmarks.contest import CONTENDERS, Contest, in_float64, installed, largest_difference, peak_bytes
+from benchmarks.sizes import choose
 
-
-def forwards(models, batches):
-    with torch.inference_mode():
-        for x in batches:
-            for model in models:
-                model(x)
+MODELS = choose(["resnet18", "resnet34"], ["cifar_resnet8", "cifar_resnet14"])
+BATCH, PIXELS = choose((256, 112), (8, 16))
+ALLOWED = 1e-4
 
 
-def plain_torch(models, batches):
-    """Minibatch CKA as one would write it: keep every activation, a float32 Gram a layer, all pairs in one product."""
-    sums = [0.0, 0.0, 0.0]
-    for x in batches:
-        v, w = (torch.stack([u_centred(a @ a.T).flatten() for a in activations(m, x)]).double() for m in models)
-        sums[0] += v @ w.T
-        sums[1] += (v * v).sum(1)
-        sums[2] += (w * w).sum(1)
-    return sums[0] / (sums[1][:, None] * sums[2][None, :]).sqrt()
-
-
-def activations(model, x):
-    kept = []
-    hooks = [
-        module.register_forward_hook(lambda _, __, out: kept.append(out.clone().flatten(1)))
-        for module in model.modules()
-        if isinstance(module, LAYERS)
-    ]
-    with torch.inference_mode():
-        model(x)
-    for hook in hooks:
-        hook.remove()
-    return kept
-
-
-def u_centred(K):
-    n = len(K)
-    K = K.clone().fill_diagonal_(0)
-    rows = K.sum(1) / (n - 2)
-    return (K - rows[:, None] - rows[None, :] + rows.sum() / (n - 1)).fill_diagonal_(0)
-
-
-def test_compare_resnet18_with_resnet34(beside):
-    torch.manual_seed(0)
-    models = [ps.models.build(name, num_classes=100).eval() for name in ("resnet18", "resnet34")]
-    batches = [torch.randn(64, 3, 64, 64) for _ in range(2)]
-
-    def ours():
-        return ps.compare(*models, batches, layers=list(LAYERS), progress=False)
-
-    difference = abs(torch.from_numpy(ours().values) - plain_torch(models, batches)).max()
-    assert difference < 1e-3, "both must mean the same thing before they are timed"
+@pytest.mark.parametrize("batch", choose([256, 32], [8]))
+def test_compare(beside, batch):
+    contest = Contest.of(MODELS, batch, PIXELS)
+    calls = {name: partial(contender, contest) if installed(name) else None for name, contender in CONTENDERS.items()}
+    truth = in_float64(contest)
+    found = {name: call() for name, call in calls.items() if call is not None}
+    errors = {name: largest_difference(values, truth) for name, values in found.items() if values is not None}
+    assert errors["pyscale"] < ALLOWED
+    weighed = choose(list(found), ["pyscale"]) if sys.platform == "linux" else []
+    figures = {name: {"peak_gib": f"{peak_bytes(name, MODELS, batch, PIXELS) / 2**30:.2f}"} for name in weighed}
     beside(
         "compare",
-        {"op": "compare", "models": "resnet18 vs resnet34", "batch": 64, "batches": 2, "pixels": 64},
-        ours,
-        {"forward passes": lambda: forwards(models, batches), "plain torch": lambda: plain_torch(models, batches)},
-        rounds=3,
+        {"op": "compare", "models": " vs ".join(MODELS), "layers": contest.layers()}
+        | {"batch": batch, "batches": 1, "pixels": PIXELS},
+        calls.pop("pyscale"),
+        calls,
+        rounds=choose(3, 1),
+        errors=errors,
+        figures=figures,
     )
