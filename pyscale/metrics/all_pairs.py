@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import Self
 
-from pyscale.metrics.canonical import WeightBy, certain_ones, chance_r2, projection_weighted
+from pyscale.metrics.canonical import WeightBy, certain_ones, chance_r2, weighted_by_projections
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
 from pyscale.metrics.moments import Moments, gram_product
 from pyscale.metrics.pair_gathering import PairGathering
 from pyscale.metrics.pair_products import BATCH, WAITING, Block, Pair, pair_batches
 from pyscale.metrics.row_buffer import ENOUGH_ROWS, MOST_BYTES
-from pyscale.metrics.spectra import correlation_sums, filled_up, nuclear_norms
+from pyscale.metrics.side_by_side import each
+from pyscale.metrics.spectra import correlation_sums, decomposed, filled_up, nuclear_norms
 from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
@@ -118,15 +120,15 @@ class AllPairsMoments(PairGathering):
         check_choice("weight_by", weight_by, ("narrower", "x", "y"))
         x, y = self._whitened(rtol=rtol)
         pairs, values = [], []
-        for block in self._blocks():
-            for i, S in zip(block.rows, block.S.split([self._sizes[i] for i in block.rows]), strict=True):
-                j = block.column
-                C = x[i].cross(y[j], S)
+        left = {i: side.directions for i, side in x.items()}
+        right = left if y is x else {j: side.directions for j, side in y.items()}
+        for part, C in pair_batches(self._blocks(), self._sizes, left, right):
+            for (i, j), (U, rho, V) in zip(part, decomposed(C), strict=True):
                 pairs.append((i, j))
-                values.append(projection_weighted(C, x[i], y[j], weight_by))
+                values.append(weighted_by_projections(U, rho, V, x[i], y[j], weight_by))
                 if self._names.same and i != j:
                     pairs.append((j, i))
-                    values.append(projection_weighted(C.T, x[j], y[i], weight_by))
+                    values.append(weighted_by_projections(V, rho, U, x[j], y[i], weight_by))
         self._warn_few_samples(x, y)
         return self._table("PWCCA", pairs, _gathered(values), symmetric=False)
 
@@ -233,7 +235,9 @@ class AllPairsMoments(PairGathering):
         if last is None or last.options != options or not all(map(operator.is_, last.means, means)):
 
             def whiten(side: dict[int, Moments]) -> dict[int, WhitenedMoments]:
-                return {i: whiten_moments(x, rtol=rtol, variance=variance, ridge=ridge) for i, x in side.items()}
+                function = partial(whiten_moments, rtol=rtol, variance=variance, ridge=ridge)
+                whitened = each(function, list(side.values()), [x.S for x in side.values()])
+                return dict(zip(side, whitened, strict=True))
 
             x = whiten(self._x)
             last = self._whitening = _Whitening(options, means, x, x if self._names.same else whiten(self._y))

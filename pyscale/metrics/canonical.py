@@ -161,10 +161,17 @@ def correlate(C: Tensor, x: Whitened, y: Whitened, n: int, restore: Any) -> CCAR
 def projection_weighted(C: Tensor, x: Whitened, y: Whitened, weight_by: str) -> Tensor:
     """Return PWCCA, 0-d, from the whitened cross product C (rank_x, rank_y)."""
     left, rho, right = torch.linalg.svd(C, full_matrices=False)
+    return weighted_by_projections(left, rho, right.T, x, y, weight_by)
+
+
+def weighted_by_projections(
+    left: Tensor, rho: Tensor, right: Tensor, x: Whitened, y: Whitened, weight_by: str
+) -> Tensor:
+    """Return PWCCA, 0-d, from the singular vectors of the whitened cross product, in columns, and its values."""
     if weight_by == "narrower":
         weight_by = "x" if len(x.loadings) <= len(y.loadings) else "y"
     # x_j · h_i for all columns j: h_i = U a_i, and Xᵀ U are the loadings
-    projections = x.loadings @ left if weight_by == "x" else y.loadings @ right.T
+    projections = x.loadings @ left if weight_by == "x" else y.loadings @ right
     weights = projections.abs().sum(dim=0)
     result: Tensor = (weights * rho.clamp(0, 1)).sum() / weights.sum()
     return result

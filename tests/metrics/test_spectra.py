@@ -94,3 +94,16 @@ def test_correlations_over_one_count_as_one(monkeypatch, squares, polar):
     expected = np.repeat([(np.minimum(sigma, 1) ** power).sum() for sigma in (sound, over, np.ones(R))], 3)
     np.testing.assert_allclose(correlation_sums(C, squares=squares), expected, rtol=1e-11)
     np.testing.assert_allclose(correlation_sums(C.mT, squares=squares), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_eigenvalues_are_taken_where_they_hold_the_digits_and_singular_values_where_not(monkeypatch, name):
+    sigma = SPECTRA[name]
+    C = matrices(sigma)
+    np.testing.assert_allclose(correlation_sums(C, squares=False), np.full(3, sigma.sum()), rtol=1e-11)
+    svdvals, calls = torch.linalg.svdvals, []
+    monkeypatch.setattr(torch.linalg, "svdvals", lambda M: (calls.append(len(M)), svdvals(M))[1])
+    sums = correlation_sums(torch.cat([C, matrices(np.linspace(0.1, 1, R))]), squares=False)
+    np.testing.assert_allclose(sums, np.repeat([sigma.sum(), np.linspace(0.1, 1, R).sum()], 3), rtol=1e-11)
+    needless = name in ("all ones", "spread evenly", "zero")
+    assert sum(calls) == (0 if needless else 3)

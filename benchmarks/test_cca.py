@@ -1,0 +1,137 @@
+"""Streaming co-moments beside torch's product, and exact similarities of all pairs of layers beside a loop over pairs.
+
+All pairs are gathered in one update from float32 layers, as ``compare(mode="exact")`` does. The textbook takes its time
+pair by pair, so a few pairs are enough to know what all would take. ``PYSCALE_BENCH_LAYERS=50`` measures that many
+layers with that many: minutes, and 8 bytes for every entry of every co-moment, 5 GiB at 512 features.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import textbook
+from benchmarks.sizes import choose
+from pyscale.metrics import AllPairsMoments
+from pyscale.ops import add_moments_
+
+SHAPES = [
+    *((32, p) for p in (64, 512, 2048)),
+    *((64, p) for p in (64, 512, 2048, 4096)),
+    *((256, p) for p in (64, 512, 1024, 2048)),
+    *((1024, p) for p in (64, 512, 1024, 2048, 4096)),
+    *((4096, p) for p in (64, 512, 1024)),
+]
+LAYERS = int(os.environ.get("PYSCALE_BENCH_LAYERS", "10"))
+TEXTBOOK_PAIRS = 4  # in a call
+RESULTS = {
+    "mean CCA": ("cca", lambda rho: rho.mean()),
+    "R²": ("cca_r2", lambda rho: (rho**2).mean()),
+}
+
+
+def samples(n, p, seed):
+    x = torch.randn(n, p, generator=torch.Generator().manual_seed(seed)) + 3
+    mean = x.double().mean(dim=0)
+    return x, mean, x.double() - mean
+
+
+@pytest.mark.parametrize(("n", "p"), choose(SHAPES, [(8, 5)]), ids=lambda size: str(size))
+@pytest.mark.parametrize("op", ["self", "cross"])
+def test_co_moments(beside, op, n, p):
+    """Ours take float32 activations and their means; torch's product has float64 ones, centred before the clock."""
+    x, a, centred_x = samples(n, p, 0)
+    y, b, centred_y = (x, a, centred_x) if op == "self" else samples(n, p, 1)
+    own, theirs = (torch.zeros(p, p, dtype=torch.float64) for _ in range(2))
+
+    def ours():
+        return add_moments_(own, x, a) if op == "self" else add_moments_(own, x, a, y, b)
+
+    contenders = {
+        "torch addmm_, centred before": lambda: theirs.addmm_(centred_x.T, centred_y),
+        "torch centring and addmm_": lambda: theirs.addmm_((x.double() - a).T, y.double() - b),
+    }
+    truth = centred_x.T @ centred_y
+    error = float((ours() - truth).norm() / truth.norm())
+    assert error < 1e-13
+    operations = n * p * (p + 1) if op == "self" else 2 * n * p * p
+    case = {"op": f"{op} co-moments", "n": n, "p": p}
+    beside("moments", case, ours, contenders, operations=operations, peak="float64", errors={"pyscale": error})
+
+
+def layers(count, n, p, seed):
+    """Rectified features that share factors, so that correlations are spread from nearly 0 to nearly 1."""
+    generator = torch.Generator().manual_seed(99)
+    factors = torch.randn(n, 64, generator=generator)
+    generator.manual_seed(seed)
+    mixed = (factors @ torch.randn(64, p, generator=generator) for _ in range(count))
+    return {str(i): (x + 3 * torch.randn(n, p, generator=generator)).relu_() for i, x in enumerate(mixed)}
+
+
+def gathered(xs, ys):
+    return AllPairsMoments().update(xs, ys)
+
+
+def shares(xs, ys):
+    """Return what share of the time of both tables each stage takes: gathering, whitening, products, norms."""
+    clock = [time.perf_counter()]
+    moments = gathered(xs, ys)
+    clock.append(time.perf_counter())
+    moments.chance_cca_r2()  # whitens
+    clock.append(time.perf_counter())
+    moments.cca_r2()  # products, and sums of squares
+    clock.append(time.perf_counter())
+    moments.cca()  # products once more, and singular values
+    clock.append(time.perf_counter())
+    gathering, whitening, products, both = np.diff(clock)
+    stages = {"co_moments": gathering, "whitening": whitening, "products": products, "norms": max(both - products, 0)}
+    total = sum(stages.values())
+    return {name: f"{seconds / total:.2f}" for name, seconds in stages.items()}
+
+
+@pytest.mark.parametrize(("L", "n", "p"), choose([(LAYERS, 5000, 512), (LAYERS, 2000, 128)], [(2, 60, 5)]))
+@pytest.mark.parametrize("result", RESULTS)
+def test_all_pairs(beside, result, L, n, p):
+    method, summary = RESULTS[result]
+    xs, ys = layers(L, n, p, 0), layers(L, n, p, 1)
+    few = [(i, j) for i in list(xs)[:2] for j in list(ys)[:2]]
+
+    def loop():
+        pairs = ((xs[i].numpy().astype(np.float64), ys[j].numpy().astype(np.float64)) for i, j in few)
+        return [summary(textbook.canonical_correlations(x, y)) for x, y in pairs]
+
+    table = getattr(gathered(xs, ys), method)()
+    difference = float(np.abs([table[int(i), int(j)] for i, j in few] - np.array(loop())).max())
+    assert difference < 1e-8
+    stages = shares(xs, ys)
+
+    def figures(timings):
+        """Times of all pairs: the textbook's are proportional to their number."""
+        each = {name: 1e3 * t.median / (L * L if name == "pyscale" else len(few)) for name, t in timings.items()}
+        return {
+            name: {
+                "ms_a_pair": f"{ms:.4g}",
+                "a_pair_times_ours": f"{ms / each['pyscale']:.1f}",
+                **(stages if name == "pyscale" else dict.fromkeys(stages, "")),
+            }
+            for name, ms in each.items()
+        }
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        beside(
+            "cca",
+            {"op": f"{result}, all pairs", "layers": f"{L} × {L}", "n": n, "p": p},
+            lambda: getattr(gathered(xs, ys), method)(),
+            {f"numpy textbook, {TEXTBOOK_PAIRS} pairs": loop},
+            rounds=choose(2, 1),
+            operations=2 * n * p * p * L * L,
+            peak="float64",
+            errors={"pyscale": difference},
+            figures=figures,
+        )
