@@ -94,8 +94,9 @@ def _from_numpy(x: np.ndarray[Any, Any], name: str) -> Tensor:
         return _from_numpy(x.view(np.uint16), name).view(torch.bfloat16)
     if x.dtype.kind not in "fiubc":
         raise TypeError(f"{name} has dtype {x.dtype}; expected a floating-point dtype such as float32")
-    if not x.dtype.isnative or any(stride < 0 or stride % max(x.itemsize, 1) for stride in x.strides):
-        x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))  # layouts torch can't view
+    odd = any(stride < 0 or stride % max(x.itemsize, 1) for stride in x.strides)
+    if odd or not x.dtype.isnative or not x.flags.aligned:  # layouts torch can't view, or should not
+        x = x.astype(x.dtype.newbyteorder("="), order="C", subok=False)
     with warnings.catch_warnings():
         # torch warns that writing to a read-only array would be undefined; nothing here writes to its input
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

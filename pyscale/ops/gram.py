@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -20,6 +20,8 @@ Precision = Literal["default", "exact", "fast"]
 PRECISIONS = ("default", "exact", "fast")
 
 _LEAST = {"double": 2, "unbiased": 4, "none": 0}
+_MOST_SAMPLES = 1 << 31
+_MOST_THREADS = 1 << 16
 
 
 class PackedGram(NamedTuple):
@@ -170,6 +172,8 @@ def packed_grams(
         TypeError: A set is no floating-point tensor.
         ValueError: There is no set, or one has another shape, other samples, or is on another device.
     """
+    if not isinstance(xs, Sequence):
+        raise TypeError(f"xs is a {type(xs).__name__}; expected a sequence of activations")
     xs = [as_matrix(x, f"xs[{i}]") for i, x in enumerate(xs)]
     if not xs:
         raise ValueError("xs is empty; expected at least one set of activations")
@@ -203,13 +207,15 @@ def hsic_pairs(v: Tensor, w: Tensor, *, threads: int | None = None) -> Tensor:
     v, w = as_tensor(v, "v"), as_tensor(w, "w")
     if v.ndim != 2 or w.ndim != 2 or v.shape[1] != w.shape[1]:
         raise ValueError(f"v has shape {tuple(v.shape)} and w {tuple(w.shape)}; expected (L, N) and (M, N)")
+    same_device(v, w, ("v", "w"))
     sums: Tensor = library.hsic_pairs(v, w, check_threads(threads))
     return sums
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ValueError unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    # By type first: comparing an array gives an array, which is neither true nor false.
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
 
 
@@ -217,20 +223,29 @@ def check_samples(x: Tensor, name: str, least: int, reason: str) -> None:
     """Raise ValueError unless ``x`` has at least ``least`` rows."""
     if len(x) < least:
         raise ValueError(f"{name} has {len(x)} samples; {reason} needs at least {least}")
+    if len(x) >= _MOST_SAMPLES:
+        raise ValueError(f"{name} has {len(x)} samples; expected fewer than {_MOST_SAMPLES}")
 
 
 def check_bandwidth(bandwidth: object) -> None:
     """Raise TypeError or ValueError unless ``bandwidth`` is a positive finite number."""
     if not isinstance(bandwidth, Real):
         raise TypeError(f"bandwidth is {bandwidth!r}; expected a positive multiple of the median distance")
-    if not 0 < float(bandwidth) < float("inf"):
+    try:
+        usable = 0 < float(bandwidth) < float("inf")
+    except OverflowError:  # a whole number beyond float64
+        usable = False
+    if not usable:
         raise ValueError(f"bandwidth is {bandwidth!r}; expected a positive multiple of the median distance")
 
 
-def check_threads(threads: int | None) -> int:
+def check_threads(threads: object) -> int:
     """Return ``threads``, or 0, which stands for torch's own number, where it is None."""
     if threads is None:
         return 0
-    if threads < 1:
-        raise ValueError(f"threads is {threads}; expected at least 1, or None for torch's own number")
-    return threads
+    if not isinstance(threads, Integral):
+        raise TypeError(f"threads is {threads!r}; expected a whole number, or None for torch's own number")
+    number = int(threads)
+    if not 1 <= number <= _MOST_THREADS:
+        raise ValueError(f"threads is {number}; expected 1 to {_MOST_THREADS}, or None for torch's own number")
+    return number

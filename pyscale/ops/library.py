@@ -7,6 +7,7 @@ Everything differentiable goes through here, so ``torch.compile`` keeps each op 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from pyscale.ops import cuda, gradients, native, products, reference
 from pyscale.ops.dtypes import accumulator_dtype
+from pyscale.ops.memory import memory_errors
 
 _LIBRARY = torch.library.Library("pyscale", "DEF")
 
@@ -26,8 +28,13 @@ def _op(schema: str) -> Callable[[Callable[..., Any]], Any]:
     name = schema.partition("(")[0]
 
     def register(function: Callable[..., Any]) -> Any:
+        @wraps(function)
+        def kernel(*arguments: Any) -> Any:
+            with memory_errors(f"pyscale.{name}"):
+                return function(*arguments)
+
         _LIBRARY.define(schema, tags=torch.Tag.needs_exact_strides)
-        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
         return getattr(torch.ops.pyscale, name).default
 
     return register

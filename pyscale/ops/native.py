@@ -60,17 +60,20 @@ def add_moments(
 ) -> None:
     """Add to ``out`` (p, q) the co-moments of ``x`` (n, p) with ``y`` (n, q), or with itself."""
     threads = threads or torch.get_num_threads()
-    x, a = rows(x), shift_x[None].contiguous()
+    S = rows(out)  # a copy where the core could not write to it
+    x, a = rows(x), rows(shift_x[None])
     if y is None or shift_y is None:
-        _native.self_moments(matrix(out), matrix(x), matrix(a), threads)
+        _native.self_moments(matrix(S), matrix(x), matrix(a), threads)
     else:
-        y, b = rows(y), shift_y[None].contiguous()
-        _native.cross_moments(matrix(out), matrix(x), matrix(a), matrix(y), matrix(b), threads)
+        y, b = rows(y), rows(shift_y[None])
+        _native.cross_moments(matrix(S), matrix(x), matrix(a), matrix(y), matrix(b), threads)
+    if S is not out:
+        out.copy_(S)
 
 
 def merge_moments(S: Tensor, T: Tensor, dx: Tensor, dy: Tensor, weight: float) -> None:
     """Add to ``S`` (p, q) the matrix T + weight · dx dyᵀ; ``dx`` (p,), ``dy`` (q,)."""
-    T, dx, dy = T.contiguous(), dx[None].contiguous(), dy[None].contiguous()
+    T, dx, dy = rows(T), rows(dx[None]), rows(dy[None])
     _native.merge_moments(matrix(S), matrix(T), matrix(dx), matrix(dy), weight)
 
 
@@ -81,7 +84,8 @@ def matrix(x: Tensor) -> _native.Matrix:
 
 
 def rows(x: Tensor) -> Tensor:
-    """Return ``x`` itself where its columns are adjacent and its rows do not overlap, else a contiguous copy."""
+    """Return ``x`` itself where its columns are adjacent, its rows apart and its numbers aligned, else a copy."""
     adjacent = x.shape[1] <= 1 or x.stride(1) == 1
     apart = len(x) <= 1 or x.stride(0) >= x.shape[1]
-    return x if adjacent and apart else x.contiguous()
+    aligned = x.data_ptr() % x.element_size() == 0  # a view of bytes can begin anywhere
+    return x if adjacent and apart and aligned else x.clone(memory_format=torch.contiguous_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 _SLICE = 1 << 21  # elements of a slice's copies: 16 MiB
@@ -22,8 +23,13 @@ def preferred(x: Tensor, y: Tensor | None) -> bool:
 def add_moments(out: Tensor, x: Tensor, shift_x: Tensor, y: Tensor | None, shift_y: Tensor | None) -> None:
     """Add to ``out`` (p, q) the co-moments of ``x`` (n, p) with ``y`` (n, q), or with itself."""
     columns = x.shape[1] + (0 if y is None else y.shape[1])
-    step = max(_DEPTH, _SLICE // max(columns, 1))
-    for k in range(0, len(x), step):
-        a = x[k : k + step].to(out.dtype) - shift_x
-        b = a if y is None or shift_y is None else y[k : k + step].to(out.dtype) - shift_y
-        out.addmm_(a.T, b)
+    step = min(max(_DEPTH, _SLICE // max(columns, 1)), len(x))
+    # Made before anything is added: where there is no memory for them, the sums are as they were.
+    a = out.new_empty((step, x.shape[1]))
+    b = a if y is None else out.new_empty((step, y.shape[1]))
+    for k in range(0, len(x), step or 1):
+        count = min(step, len(x) - k)
+        torch.sub(x[k : k + count].detach(), shift_x.detach(), out=a[:count])
+        if y is not None and shift_y is not None:
+            torch.sub(y[k : k + count].detach(), shift_y.detach(), out=b[:count])
+        out.addmm_(a[:count].T, b[:count])
