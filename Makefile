@@ -7,6 +7,7 @@
 #   make sanitize  the native core on drawn arguments under the address, undefined-behaviour and thread sanitizers
 #   make neon      the same on aarch64, emulated          make instructions      three kernels' instructions are as recorded
 #                                                         make instructions-update   records them anew
+#   make numerics  errors beside exact references, and the tables of docs/numerics.md
 #   make wheel     a wheel in dist/                       make clean     remove what was built
 #
 # PYTHON is the interpreter the environment is made from (3.10 or newer); PYSCALE_CUDA=ON|OFF|AUTO as in setup.py.
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt setup.py $(shell find csrc -path csrc/checks -prune -o -type f -print)
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: env build demo test test-all lint lint-native format bench wheel clean gpu gpu-build gpu-test gpu-sanitize gpu-bench \
+.PHONY: env build demo test test-all lint lint-native format bench numerics wheel clean gpu gpu-build gpu-test gpu-sanitize gpu-bench \
     sanitize sanitize-address sanitize-thread neon instructions instructions-update
 .DELETE_ON_ERROR:
 
@@ -108,6 +109,10 @@ bench: build
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(if $(CASES),-k '$(CASES)') $(if $(RESUME),--resume); \
 	    status=$$?; $(BIN)/python -m benchmarks.page && exit $$status
+
+# One thread: its figures then hold for any number of cores.
+numerics: build
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.numerics
 
 wheel: env
 	$(BIN)/python -m build --wheel --outdir dist .
