@@ -1,6 +1,7 @@
 """Streaming co-moments beside torch's product, and exact similarities of all pairs of layers beside a loop over pairs.
 
-All pairs are gathered in one update from float32 layers, as ``compare(mode="exact")`` does. The textbook takes its time
+All pairs are gathered in one update from float32 layers, as ``compare(mode="exact")`` does, whitened after; or whitened
+first, where all samples are in memory. The textbook takes its time
 pair by pair, so a few pairs are enough to know what all would take. ``PYSCALE_BENCH_LAYERS=50`` measures that many
 layers with that many: minutes, and 8 bytes for every entry of every co-moment, 5 GiB at 512 features.
 """
@@ -17,7 +18,7 @@ import torch
 
 from benchmarks import textbook
 from benchmarks.sizes import choose
-from pyscale.metrics import AllPairsMoments
+from pyscale.metrics import AllPairsMoments, cca_matrix
 from pyscale.ops import add_moments_
 
 SHAPES = [
@@ -29,6 +30,9 @@ SHAPES = [
 ]
 LAYERS = int(os.environ.get("PYSCALE_BENCH_LAYERS", "10"))
 TEXTBOOK_PAIRS = 4  # in a call
+OURS = "pyscale"
+IN_MEMORY = "pyscale cca_matrix, all samples in memory"
+SUMMARIES = {"mean CCA": "mean", "R²": "r2"}
 RESULTS = {
     "mean CCA": ("cca", lambda rho: rho.mean()),
     "R²": ("cca_r2", lambda rho: (rho**2).mean()),
@@ -106,18 +110,20 @@ def test_all_pairs(beside, result, L, n, p):
         return [summary(textbook.canonical_correlations(x, y)) for x, y in pairs]
 
     table = getattr(gathered(xs, ys), method)()
+    in_memory = cca_matrix(xs, ys, summary=SUMMARIES[result]).numpy()
+    assert np.abs(in_memory - table).max() < 1e-6, "in the type of its inputs, float32"
     difference = float(np.abs([table[int(i), int(j)] for i, j in few] - np.array(loop())).max())
     assert difference < 1e-8
     stages = shares(xs, ys)
 
     def figures(timings):
         """Times of all pairs: the textbook's are proportional to their number."""
-        each = {name: 1e3 * t.median / (L * L if name == "pyscale" else len(few)) for name, t in timings.items()}
+        each = {name: 1e3 * t.median / (len(few) if "textbook" in name else L * L) for name, t in timings.items()}
         return {
             name: {
                 "ms_a_pair": f"{ms:.4g}",
-                "a_pair_times_ours": f"{ms / each['pyscale']:.1f}",
-                **(stages if name == "pyscale" else dict.fromkeys(stages, "")),
+                "a_pair_times_ours": f"{ms / each[OURS]:.1f}",
+                **(stages if name == OURS else dict.fromkeys(stages, "")),
             }
             for name, ms in each.items()
         }
@@ -128,7 +134,10 @@ def test_all_pairs(beside, result, L, n, p):
             "cca",
             {"op": f"{result}, all pairs", "layers": f"{L} × {L}", "n": n, "p": p},
             lambda: getattr(gathered(xs, ys), method)(),
-            {f"numpy textbook, {TEXTBOOK_PAIRS} pairs": loop},
+            {
+                IN_MEMORY: lambda: cca_matrix(xs, ys, summary=SUMMARIES[result]),
+                f"numpy textbook, {TEXTBOOK_PAIRS} pairs": loop,
+            },
             rounds=choose(2, 1),
             operations=2 * n * p * p * L * L,
             peak="float64",

@@ -5,6 +5,7 @@ from pyscale.metrics.alignment import cka, hsic
 from pyscale.metrics.all_pairs import AllPairsMoments, bytes_needed
 from pyscale.metrics.base import Metric
 from pyscale.metrics.canonical import CCAResult, cca, pwcca, svcca
+from pyscale.metrics.canonical_table import cca_matrix
 from pyscale.metrics.chance_level import chance
 from pyscale.metrics.distributed import sync
 from pyscale.metrics.layer_matrix import cka_matrix
@@ -25,6 +26,7 @@ __all__ = [
     "StreamingProcrustes",
     "bytes_needed",
     "cca",
+    "cca_matrix",
     "chance",
     "cka",
     "cka_matrix",

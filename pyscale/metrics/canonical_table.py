@@ -1,0 +1,164 @@
+"""CCA of every layer of one list with every layer of another, in memory: each layer is whitened once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pyscale.metrics.canonical import centred, certain_ones, check_rtol
+from pyscale.metrics.inputs import in_kind
+from pyscale.metrics.layers import Layers, as_layers, same_everywhere
+from pyscale.metrics.moments import Moments
+from pyscale.metrics.pair_products import Block, Pair, pair_batches
+from pyscale.metrics.side_by_side import each
+from pyscale.metrics.spectra import correlation_sums
+from pyscale.metrics.validity import check_finite, warn, warn_constant
+from pyscale.metrics.whitening import WhitenedSet, whiten_moments, whiten_set
+from pyscale.ops import hsic_pairs
+from pyscale.ops.gram import check_choice
+
+_STEEP = 1e-3  # least σ / σ_max for which directions come from the squares σ², with errors of about 1e-10
+_SLICE = 1 << 25  # numbers of the projections' rows that are held at once: 256 MiB
+
+
+def cca_matrix(
+    xs: Layers, ys: Layers | None = None, *, summary: Literal["mean", "r2"] = "mean", rtol: float = 1e-6
+) -> Any:
+    r"""Return the mean canonical correlation, or mean square, of every set in ``xs`` with every set in ``ys``.
+
+    As :func:`pyscale.cca` of each pair, with each set whitened once. With :math:`W` orthonormal bases of the sets,
+    :math:`\sum \rho^2 = |W_x^\top W_y|_F^2` is also :math:`\langle W_x W_x^\top, W_y W_y^\top \rangle`, which takes
+    :math:`n^2 p` operations for every set and :math:`n^2` for every pair, not :math:`n p q`; the less is done.
+
+    Args:
+        xs: Activations of the same n >= 2 samples, a dict or a list of L arrays of shape (n, p_i).
+        ys: The same of M others; ``xs`` itself by default.
+        summary: "mean" of the correlations, or "r2", of their squares.
+        rtol: Directions with σ <= rtol · σ_max are taken for rounding and dropped.
+
+    Returns:
+        The similarities of shape (L, M), in the order of the arguments, in kind: NaN, with a warning that names them,
+        for layers constant to rounding. No gradients.
+
+    Raises:
+        TypeError: An argument is no collection of floating-point arrays.
+        ValueError: The shapes, devices or options do not fit, or a layer holds NaN or infinity.
+
+    Warns:
+        UserWarning: Ranks exceed n - 1 together, which leaves some correlations at 1 whatever the data.
+
+    Example:
+        >>> import numpy as np
+        >>> from pyscale.metrics import cca_matrix
+        >>> x = np.random.default_rng(0).standard_normal((50, 3))
+        >>> cca_matrix([x, x @ np.triu(np.ones((3, 3)))]).round(6)
+        array([[1., 1.],
+               [1., 1.]])
+    """
+    check_choice("summary", summary, ("mean", "r2"))
+    check_rtol(rtol)
+    rows = as_layers(xs, "xs", None)
+    columns = rows if ys is None or ys is xs else as_layers(ys, "ys", None)
+    n, same = same_everywhere(rows, columns), columns is rows
+    if n < 2:
+        raise ValueError(f"xs has {n} samples; CCA needs at least 2")
+    with torch.no_grad():
+        names, left = _whitened(rows, rtol)
+        more, right = (names, left) if same else _whitened(columns, rtol)
+        warn_constant(list(dict.fromkeys([*names, *more])), "CCA")
+        _warn_few_samples(rows, columns, left, right, n)
+        if summary == "r2" and _by_projections_is_less(left, right, n):
+            sums = _projection_products(left, right, same)
+        else:
+            sums = _correlation_sums(left, right, squares=summary == "r2", same=same)
+        ranks = [torch.tensor([w.rank for w in side], dtype=sums.dtype, device=sums.device) for side in (left, right)]
+        values = (sums / torch.minimum(ranks[0][:, None], ranks[1][None, :])).clamp(max=1)  # 0 / 0: NaN
+    first = next(iter(xs.values())) if isinstance(xs, Mapping) else xs[0]
+    return in_kind(first, values, *rows.values(), *columns.values())
+
+
+def _whitened(layers: dict[str, Tensor], rtol: float) -> tuple[list[str], list[WhitenedSet]]:
+    """Return what messages call the constant layers, and the whitened directions of all."""
+    for name, x in layers.items():
+        check_finite(x, f"activations of layer {name!r}")
+
+    @torch.no_grad()  # here, too: a thread has a mode of its own
+    def whiten(x: Tensor) -> tuple[bool, WhitenedSet]:
+        moments = Moments.empty(x.shape[1], x.device)
+        moments.add_(x)
+        constant, wide = bool(moments.constant), centred(x)
+        found = whiten_moments(moments, rtol=rtol)
+        largest = torch.linalg.vector_norm(found.loadings[:, :1])  # σ_max
+        if not constant and (found.rank < x.shape[1] or bool(found.sigma[-1] < _STEEP * largest)):
+            return constant, whiten_set(wide, constant=constant, rtol=rtol)
+        return constant, WhitenedSet(found.loadings, found.sigma, found.gain, wide @ found.directions)
+
+    whitened = each(whiten, list(layers.values()), list(layers.values()))
+    constant = [f"layer {name!r}" for name, (flag, _) in zip(layers, whitened, strict=True) if flag]
+    return constant, [found for _, found in whitened]
+
+
+def _by_projections_is_less(left: Sequence[WhitenedSet], right: Sequence[WhitenedSet], n: int) -> bool:
+    ranks = sum(w.rank for w in left), sum(w.rank for w in right)
+    sets = sum(ranks) if right is not left else ranks[0]
+    return n * sets + 2 * n * len(left) * len(right) < 2 * ranks[0] * ranks[1]
+
+
+def _projection_products(left: Sequence[WhitenedSet], right: Sequence[WhitenedSet], same: bool) -> Tensor:
+    """Return <W_x W_xᵀ, W_y W_yᵀ> of all pairs (L, M), from the projections' lower triangles, some rows at a time."""
+    sets = [w.coordinates for w in (left if same else [*left, *right])]
+    n, L = len(sets[0]), len(left)
+    sums = sets[0].new_zeros((L, len(right)))
+    step = max(1, min(n, _SLICE // (len(sets) * n)))
+    for k in range(0, n, step):
+        parts = [W[k : k + step] @ W[: k + step].T for W in sets]
+        for part in parts:
+            part[:, :k] *= 2**0.5  # an element left of the diagonal block stands for two
+        v = torch.stack([part.reshape(-1) for part in parts])
+        sums += hsic_pairs(v[:L], v[:L] if same else v[L:])
+    return sums
+
+
+def _correlation_sums(
+    left: Sequence[WhitenedSet], right: Sequence[WhitenedSet], *, squares: bool, same: bool
+) -> Tensor:
+    """Return Σρ, or Σρ², of all pairs (L, M); a column's cross products are formed at once, and soon let go."""
+    rows = torch.cat([w.coordinates for w in left], dim=1)
+    sums = rows.new_zeros((len(left), len(right)))
+    ends = torch.tensor([w.rank for w in left]).cumsum(dim=0).tolist()
+
+    def blocks() -> Iterator[Block]:
+        for j, w in enumerate(right):
+            last = j + 1 if same else len(left)
+            yield Block(range(last), j, rows[:, : ends[last - 1]].T @ w.coordinates)
+
+    for pairs, C in pair_batches(blocks(), {i: w.rank for i, w in enumerate(left)}):
+        for (i, j), value in zip(pairs, correlation_sums(C, squares=squares), strict=True):
+            sums[i, j] = value
+            if same:
+                sums[j, i] = value
+    return sums
+
+
+def _warn_few_samples(
+    rows: dict[str, Tensor],
+    columns: dict[str, Tensor],
+    left: Sequence[WhitenedSet],
+    right: Sequence[WhitenedSet],
+    n: int,
+) -> None:
+    pairs: list[Pair] = [p for p in product(range(len(left)), range(len(right))) if right is not left or p[0] < p[1]]
+    certain = {(i, j): certain_ones(left[i], right[j], n) for i, j in pairs}
+    few = [pair for pair, count in certain.items() if count > 0]
+    if few:
+        i, j = max(few, key=lambda pair: certain[pair])
+        warn(
+            f"{n} samples are too few for CCA of {len(few)} of {len(pairs)} pairs of layers, which have correlations "
+            f"of 1 whatever the data; the worst is {list(rows)[i]!r} with {list(columns)[j]!r}: rank_x + rank_y = "
+            f"{left[i].rank} + {right[j].rank} > n - 1 = {n - 1}, at least {certain[i, j]} of "
+            f"{min(left[i].rank, right[j].rank)}"
+        )
