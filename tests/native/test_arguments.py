@@ -53,6 +53,42 @@ def test_sizes_are_not_negative():
         gram(x._replace(matrix=negative))
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "pitch"), [(2**60, 2, 2), (2**40, 2**40, 2**40), (2, 2**62, 2**62), (2, 2, 2**62)]
+)
+def test_sizes_fit_a_machines_memory(rows, columns, pitch):
+    """Products of sizes would wrap around and pass for small ones."""
+    x, S = view(np.zeros((5, 2))), output(2, 2)
+    absurd = Matrix(x.storage.ctypes.data, rows, columns, pitch, DType.f64)
+    calls = [
+        lambda: gram(x._replace(matrix=absurd)),
+        lambda: packed_gram(x._replace(matrix=absurd)),
+        lambda: _native.gram(absurd, x.matrix, Kernel.linear, Centering.none, 1.0, 1),
+        lambda: hsic_pairs(x._replace(matrix=absurd), x),
+        lambda: hsic_pairs(x, x._replace(matrix=absurd)),
+        lambda: _native.self_moments(S.matrix, absurd, x.matrix, 1),
+        lambda: _native.merge_moments(absurd, x.matrix, x.matrix, x.matrix, 1.0),
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeError, match=r"(has|is) .*(more than there is memory|expected)"):
+            call()
+
+
+def test_samples_without_features_are_still_counted():
+    many = Matrix(0, 2**40, 0, 0, DType.f64)
+    with pytest.raises(RuntimeError, match=f"X has {2**40} rows, expected fewer than {2**31}"):
+        _native.packed_gram(output(1, 10).matrix, many, Kernel.linear, 1.0, 1)
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 1.5, "3", None])
+def test_sizes_are_whole_numbers_of_64_bits(value):
+    for place in range(1, 4):
+        arguments = [0, 1, 1, 1, DType.f64]
+        arguments[place] = value
+        with pytest.raises(TypeError, match="incompatible constructor arguments"):
+            Matrix(*arguments)
+
+
 @pytest.mark.parametrize("threads", [0, -1])
 def test_at_least_one_thread(threads):
     x, shift, S = view(np.zeros((5, 2))), view(np.zeros((1, 2))), output(2, 2)
@@ -81,6 +117,17 @@ def test_hsic_pairs_need_rows_of_one_length_and_type():
         hsic_pairs(view(np.zeros((2, 7))), view(np.zeros((3, 6))))
     with pytest.raises(RuntimeError, match="W is float32, expected float64"):
         hsic_pairs(view(np.zeros((2, 7))), view(np.zeros((3, 7)), "float32"))
+
+
+@pytest.mark.parametrize("pitch", [0, -1, -(2**63), 2**63 - 1])
+def test_the_pitch_of_a_single_row_is_never_used(pitch):
+    row = view(np.random.default_rng(0).normal(size=(1, 300)))
+    odd = row._replace(matrix=Matrix(row.storage.ctypes.data, 1, 300, pitch, DType.f64))
+    assert hsic_pairs(odd, row).values == pytest.approx(np.sum(row.values**2), rel=1e-14)
+    assert gram(odd, centering="none")[0].values == pytest.approx(np.sum(row.values**2), rel=1e-14)
+    S, zero = view(np.zeros((300, 300))), view(np.zeros((1, 300)))
+    _native.self_moments(S.matrix, odd.matrix, zero.matrix, 1)
+    np.testing.assert_allclose(S.storage, row.values.T @ row.values, rtol=1e-14)
 
 
 def test_moments_need_matching_shifts_and_samples():

@@ -33,6 +33,11 @@ for name in NAMES:
     S, x = view(np.zeros((700, 700))), view(values, name)
     _native.self_moments(S.matrix, x.matrix, shift.matrix, 1)
     results["moments " + name] = S.storage
+    S, y = view(np.zeros((700, 90))), view(values[:, :90], name)
+    _native.cross_moments(S.matrix, x.matrix, shift.matrix, y.matrix, view(values[1:2, :90]).matrix, 1)
+    results["cross moments " + name] = S.storage
+    results["rbf " + name] = gram(x, "rbf")[0].values
+results["own pairs"] = hsic_pairs(v, v).values
 np.savez(sys.argv[1], **results)
 """
 
