@@ -16,6 +16,7 @@ from benchmarks import sizes
 from benchmarks.ceilings import Ceilings, measured
 from benchmarks.provenance import RESULTS, append_rows, provenance, read_rows
 from benchmarks.racing import Contender, Timing, Turns, rows
+from benchmarks.rivals import distribution
 
 OURS = "pyscale"
 _NOT_MEASURED = pytest.StashKey[list[str]]()
@@ -92,7 +93,7 @@ def beside(benchmark, ceilings, results, pytestconfig):
         if pytestconfig.getoption("resume") and results is not None and has_rows(table, case, origin, results):
             pytest.skip("this commit has rows of it")
         absent = [name for name, rival in rivals.items() if rival is None]
-        pytestconfig.stash[_NOT_MEASURED] += [f"{name.partition(' ')[0]}, which is not installed" for name in absent]
+        pytestconfig.stash[_NOT_MEASURED] += [f"{distribution(name)}, which is not installed" for name in absent]
         turns = Turns(
             call, {name: rival for name, rival in rivals.items() if rival is not None}, rounds or sizes.choose(None, 1)
         )

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.provenance import RESULTS, read_rows
+from benchmarks.rivals import distribution
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
@@ -32,8 +33,18 @@ _HIDDEN = {"op", "version", "p20_ms", "p80_ms", "calls", "commit", "date", "thre
 _HIDDEN |= {"python", "cuda", "architectures"}
 _MACHINE = ("device", "driver", "torch")  # said once, below the table
 _NAMES = {"median_ms": "ms", "times_ours": "× ours", "of_floor": "of floor", "floor_ms": "floor", "gb_s": "GB/s"}
-_MEASURED = ("version", "median_ms", "p20_ms", "p80_ms", "calls", "times_ours", "error")  # of each contender
-_SHARES = ("of_peak", "of_grams")  # shown as percentages
+_MEASURED = {
+    "version",
+    "median_ms",
+    "p20_ms",
+    "p80_ms",
+    "calls",
+    "times_ours",
+    "a_pair_times_ours",
+    "error",
+    "peak_gib",
+}
+_SHARES = ("of_peak", "of_grams", "co_moments", "whitening", "products", "norms")  # shown as percentages
 
 # What the README shows: what it is called there, in which file it is, which case.
 HEADLINES: list[tuple[str, str, dict[str, str]]] = [
@@ -51,6 +62,16 @@ HEADLINES: list[tuple[str, str, dict[str, str]]] = [
     ("CKA of 1000 samples, 2048 and 512 features", "functions", {"op": "CKA", "n": "1000", "mean": "0σ"}),
     ("the same, features' means 100 σ from 0", "functions", {"op": "CKA", "n": "1000", "mean": "100σ"}),
     ("Mean CCA of 5000 samples, 512 and 256 features", "functions", {"op": "mean CCA", "n": "5000"}),
+    (
+        "ResNet-18 with ResNet-34, 256 images of 112 px, 41 × 73 layers",
+        "compare",
+        {"models": "resnet18 vs resnet34", "batch": "256", "pixels": "112"},
+    ),
+    (
+        "Mean CCA of 50 × 50 layers, 5000 samples, 512 features",
+        "cca",
+        {"op": "mean CCA, all pairs", "layers": "50 × 50", "n": "5000"},
+    ),
     ("Two CIFAR ResNets, every layer with every layer", "models", {"models": "CIFAR ResNet-8 with 14"}),
 ]
 
@@ -117,16 +138,17 @@ def pivot(rows: list[Row]) -> str:
     if not rows:
         return "*Not yet measured.*"
     groups = list(_by_case(rows))
-    varying = [name for name in (*case(rows[0]), "device") if len({row[name] for row in rows}) > 1]
+    told = [name for name in (*case(rows[0]), "device") if len({row[name] for row in rows}) > 1]
+    told = told or [name for name in case(rows[0]) if name != "op"]  # of the only case
     rivals = list(dict.fromkeys(_column(row, groups) for row in rows if not _is_ours(row)))
     figures = [name for name in _own_figures(rows[0]) if any(row[name] for row in rows if row["provider"] == OURS)]
     lines = []
     for group in groups:
         ours = next(row for row in group if row["provider"] == OURS)
         cells = {_column(row, groups): _ratio(row) for row in group if not _is_ours(row)}
-        line = [ours[name] for name in varying] + [_duration(ours)] + [_figure(name, ours[name]) for name in figures]
+        line = [ours[name] for name in told] + [_duration(ours)] + [_figure(name, ours[name]) for name in figures]
         lines.append(line + [cells.get(name, "") for name in rivals])
-    header = [*varying, OURS, *(_NAMES.get(name, name.replace("_", " ")) for name in figures), *rivals]
+    header = [*told, OURS, *(_NAMES.get(name, name.replace("_", " ")) for name in figures), *rivals]
     return _markdown(header, lines) + _footnote(rows)
 
 
@@ -141,7 +163,7 @@ def headlines(results: Path) -> str:
         used += rows
         ours = next(row for row in rows if row["provider"] == OURS)
         share = f", {_figure('of_peak', ours['of_peak'])} of peak" if ours.get("of_peak") else ""
-        others = [f"{row['provider']} {_ratio(row)}" for row in rows if not _is_ours(row)]
+        others = [f"{row['provider']}: {_ratio(row)}" for row in rows if not _is_ours(row)]
         lines.append([label, _duration(ours) + share, "; ".join(others)])
     return (
         _markdown(["", OURS, "the others, in times ours"], lines) + _footnote(used) if lines else "*Not yet measured.*"
@@ -161,13 +183,9 @@ def _is_ours(row: Row) -> bool:
 
 def _column(row: Row, groups: list[list[Row]]) -> str:
     """Return the package of a contender, or its full name where a case has several of one package."""
-    package = row["provider"].partition(" ")[0]
-    together = max(len({row["provider"] for row in group if _is_of(row, package)}) for group in groups)
+    package = distribution(row["provider"])
+    together = max(len([row for row in group if distribution(row["provider"]) == package]) for group in groups)
     return package if row.get("version") and together == 1 else row["provider"]
-
-
-def _is_of(row: Row, package: str) -> bool:
-    return row["provider"].partition(" ")[0] == package
 
 
 def _own_figures(row: Row) -> list[str]:
@@ -178,20 +196,24 @@ def _own_figures(row: Row) -> list[str]:
 
 
 def _ratio(row: Row) -> str:
-    """Return how many times as long as ours it took, its error if it is notable, and a mark where ours lost."""
-    text = f"{_digits(float(row['times_ours']))}×"
+    """Return how many times as long as ours it took, its error if notable, its memory, and a mark where ours lost."""
+    ratio = float(row.get("a_pair_times_ours") or row["times_ours"])  # of equal work, where it was given less
+    text = f"{_digits(ratio)}×{_memory(row)}"
     if row.get("error") and not float(row["error"]) < NOTABLE:
-        text += f", error {_digits(float(row['error']))}"
+        text += ", NaN" if row["error"] == "nan" else f", error {_digits(float(row['error']))}"
     if row["provider"] in FLOORS:
         return text
-    return f"**{text}** {LOST}" if float(row["times_ours"]) < 1 else text
+    return f"**{text}** {LOST}" if ratio < 1 else text
 
 
 def _duration(row: Row) -> str:
     milliseconds = float(row["median_ms"])
-    if milliseconds < 1:
-        return f"{_digits(1e3 * milliseconds)} µs"
-    return f"{_digits(milliseconds)} ms" if milliseconds < 1000 else f"{_digits(milliseconds / 1e3)} s"
+    unit, factor = ("µs", 1e3) if milliseconds < 1 else ("ms", 1) if milliseconds < 1000 else ("s", 1e-3)
+    return f"{_digits(factor * milliseconds)} {unit}{_memory(row)}"
+
+
+def _memory(row: Row) -> str:
+    return f", {row['peak_gib']} GiB" if row.get("peak_gib") else ""
 
 
 def _figure(name: str, value: str) -> str:
@@ -218,7 +240,7 @@ def _footnote(rows: list[Row]) -> str:
         ", ".join(f"{name} {row[name]}".removeprefix("device ") for name in _MACHINE if name in row) for row in rows
     }
     packages = sorted(
-        {f"{row['provider'].partition(' ')[0]} {row['version']}" for row in rows if row.get("version")}
+        {f"{distribution(row['provider'])} {row['version']}" for row in rows if row.get("version")}
         - {f"torch {row['torch']}" for row in rows if "torch" in row}
     )
     commits = sorted({row["commit"] for row in rows})

@@ -22,9 +22,14 @@ RIVALS = {
 _THERE = ("pyscale", "torch", "numpy")
 
 
+def distribution(provider: str) -> str:
+    """Return the first word of what a contender is called."""
+    return provider.partition(" ")[0].rstrip(",")
+
+
 def version(provider: str) -> str:
     """Return the version of the distribution that a contender is called by; nothing if it is called by none."""
-    name = provider.partition(" ")[0].rstrip(",")
+    name = distribution(provider)
     try:
         return importlib.metadata.version(name) if name in RIVALS or name in _THERE else ""
     except importlib.metadata.PackageNotFoundError:  # built in place

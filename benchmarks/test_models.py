@@ -19,10 +19,10 @@ from benchmarks.plain import unbiased_centred
 from benchmarks.rivals import module
 from benchmarks.sizes import choose
 
-BATCH, BATCHES = choose((128, 4), (8, 2))
+BATCH, BATCHES = choose((64, 2), (8, 2))
 PIXELS = choose(32, 16)
-LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
-TOKENS, WIDTH, BLOCKS = choose((64, 128, 6), (6, 8, 2))
+LAYERS = (nn.BatchNorm2d, nn.Linear)
+TOKENS, WIDTH, BLOCKS = choose((32, 64, 4), (6, 8, 2))
 
 
 def names(model, types):

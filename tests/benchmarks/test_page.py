@@ -62,7 +62,7 @@ def test_contenders_of_one_package_have_columns_of_their_own(results):
         file.write("gram,32,torch x @ x.T,2.6,1,1,1,1,1.000,,,aaa,2026-01-03,A,2.6\n")
         file.write("gram,32,torch compiled,2.6,1,1,1,1,1.000,,,aaa,2026-01-03,A,2.6\n")
     header, *_ = written("<!-- pivot: speed op=gram n=32 -->", results)
-    assert header == "| pyscale | torch x @ x.T | torch compiled |"
+    assert header == "| n | pyscale | torch x @ x.T | torch compiled |"
 
 
 def test_a_line_for_every_row(results):
@@ -75,13 +75,27 @@ def test_a_line_for_every_row(results):
     ]
 
 
+def test_memory_stands_beside_time_and_unequal_work_is_made_equal(tmp_path):
+    (tmp_path / "speed.csv").write_text(
+        "op,provider,version,median_ms,times_ours,error,peak_gib,a_pair_times_ours,commit,date,device,torch\n"
+        "a,pyscale,0.1,2000,1.000,0,1.25,,aaa,2026-01-01,A,2.6\n"
+        "a,torch kept,2.6,4000,2.000,nan,4.06,,aaa,2026-01-01,A,2.6\n"
+        "b,pyscale,0.1,2000,1.000,,,1,aaa,2026-01-01,A,2.6\n"
+        "b,torch kept,2.6,1000,0.500,,,25,aaa,2026-01-01,A,2.6\n"
+    )
+    assert written("<!-- pivot: speed -->", tmp_path)[2:4] == [
+        "| a | 2.00 s, 1.25 GiB | 2.00×, 4.06 GiB, NaN |",
+        "| b | 2.00 s | 25.0× |",
+    ]
+
+
 def test_the_newest_measurement_of_a_case_counts_whole(results):
     """A contender that was given up is not shown with a time of another day."""
     with (results / "speed.csv").open("a") as file:
         file.write("gram,8,pyscale,0.2,0.5,2,3,7,1.000,0.250,1e-7,bbb,2026-02-01,A,2.7\n")
         file.write("gram,8,torch x @ x.T,2.7,0.75,4,6,7,1.500,0.200,2e-5,bbb,2026-02-01,A,2.7\n")
     lines = written("<!-- pivot: speed op=gram n=8 -->", results)
-    assert lines[2] == "| 500 µs | 25.0 % | 1.50× |"
+    assert lines[2] == "| 8 | 500 µs | 25.0 % | 1.50× |"
     assert lines[-1] == "A, torch 2.7; pyscale 0.2; commit bbb."
 
 
@@ -98,7 +112,7 @@ def test_headlines_are_rows(results, monkeypatch):
     first = ("Small", "speed", {"op": "gram", "n": "8"})
     monkeypatch.setattr(page, "HEADLINES", [first, ("Never", "speed", {"n": "9"}), ("Nowhere", "other", {})])
     assert written("<!-- headlines -->", results)[2:] == [
-        "| Small | 250 µs, 50.0 % of peak | torch x @ x.T 20.0×, error 0.02; forward passes 0.40× |",
+        "| Small | 250 µs, 50.0 % of peak | torch x @ x.T: 20.0×, error 0.02; forward passes: 0.40× |",
         "",
         "A, torch 2.6; pyscale 0.1; commit aaa.",
     ]
