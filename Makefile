@@ -86,7 +86,7 @@ sanitize-address: $(VENV)/.installed
 sanitize-thread: $(VENV)/.installed
 	$(CHECKS_CMAKE) -B build/checks-thread -DPYSCALE_SANITIZE=thread
 	$(BIN)/cmake --build build/checks-thread --target fuzz
-	TSAN_OPTIONS=halt_on_error=1 build/checks-thread/fuzz --cases $$(($(DRAWS) / 3)) --seed $(SEED)
+	TSAN_OPTIONS=halt_on_error=1 build/checks-thread/fuzz --cases $$(($(DRAWS) / 5)) --seed $(SEED)
 
 neon: $(VENV)/.installed
 	$(CHECKS_CMAKE) -B build/checks-neon -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
