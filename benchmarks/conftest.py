@@ -41,10 +41,14 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(f"not measured: {line}")
 
 
+def folder_for_rows(config) -> Path | None:
+    return config.getoption("results") or (None if config.getoption("quick") else RESULTS)
+
+
 @pytest.fixture(scope="session")
 def results(pytestconfig):
     """Return the folder that rows are appended to; None if they are not written."""
-    return pytestconfig.getoption("results") or (None if sizes.quick else RESULTS)
+    return folder_for_rows(pytestconfig)
 
 
 @pytest.fixture(scope="session")
