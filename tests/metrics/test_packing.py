@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pyscale.metrics.kernel_sums import noise_floor
 from pyscale.metrics.packing import Attempts, attempt, attempt_exactly, pack, pack_layers
 from tests import oracles
 from tests.metrics.samples import correlated
@@ -147,3 +148,13 @@ def test_errors_tell_what_the_values_were_made_of():
     source[2, 1, 1] = torch.inf
     with pytest.raises(ValueError, match="hold infinity: float16 overflows beyond 65504"):
         pack(source.float().mean(2), "values of x", **LINEAR, source=source)
+
+
+@pytest.mark.parametrize("p", [1, 3, 64, 65, 100, 4000])
+def test_the_floor_of_noise_is_in_proportion_to_the_largest_distance(p):
+    x = torch.randn(40, p, generator=torch.Generator().manual_seed(p))
+    x[7] *= 30
+    largest = (x - x[0]).double().square().sum(dim=1).max()
+    floor = noise_floor(x, "linear", "default") / (64 * torch.finfo(torch.float32).eps)
+    share = float(floor / largest)
+    assert share == pytest.approx(1, rel=1e-5 if p <= 64 else 0.6), "of all features, or of enough of them"
