@@ -114,11 +114,15 @@ def _projection_products(left: Sequence[WhitenedSet], right: Sequence[WhitenedSe
     n, L = len(sets[0]), len(left)
     sums = sets[0].new_zeros((L, len(right)))
     step = max(1, min(n, _SLICE // (len(sets) * n)))
+    memory = sets[0].new_empty(len(sets) * step * n)
     for k in range(0, n, step):
-        parts = [W[k : k + step] @ W[: k + step].T for W in sets]
-        for part in parts:
-            part[:, :k] *= 2**0.5  # an element left of the diagonal block stands for two
-        v = torch.stack([part.reshape(-1) for part in parts])
+        rows = min(step, n - k)
+        v = memory[: len(sets) * rows * (k + rows)].view(len(sets), -1)
+        for part, W in zip(v, sets, strict=True):
+            left_of, diagonal = part[: rows * k].view(rows, k), part[rows * k :].view(rows, rows)
+            # an element left of the diagonal block stands for two
+            torch.addmm(left_of, W[k : k + rows], W[:k].T, beta=0, alpha=2**0.5, out=left_of)
+            torch.mm(W[k : k + rows], W[k : k + rows].T, out=diagonal)
         sums += hsic_pairs(v[:L], v[:L] if same else v[L:])
     return sums
 
