@@ -1,5 +1,6 @@
 #include "cpu/gram.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/center.h"
@@ -9,6 +10,20 @@
 
 namespace pyscale::cpu {
 namespace {
+
+// Samples that are near one another and far from the rest have distances of which rounding of their
+// products leaves little: where it grows more than this in a kernel's element, float32 won't do.
+constexpr double kMagnified = 16;
+
+// Whether the features' squares are, on the mean, so small that products of float32 numbers lose
+// digits: below 2^-126 they do, one by one, and below 2^-149 nothing is left of them.
+bool underflows(Tiles& G, int64_t features) {
+  double largest = 0;
+  G.each_run([&](int64_t i, int64_t j, int64_t count, const double* g) {
+    if (j + count == i + 1) largest = std::max(largest, g[count - 1]);
+  });
+  return largest < static_cast<double>(features) * 0x1p-100;
+}
 
 // Before the centring.
 Product kernel_matrix(const Matrix& X, const GramOptions& options) {
@@ -20,7 +35,13 @@ Product kernel_matrix(const Matrix& X, const GramOptions& options) {
   const bool shift = gaussian || options.centering != Centering::none;
   const DType arithmetic = X.dtype == DType::f64 ? DType::f64 : DType::f32;
   Product K = product(X, X, {shift, true, arithmetic, options.threads});
-  if (gaussian) rbf(K.tiles, options.bandwidth);
+  const bool narrow = arithmetic == DType::f32 && !K.constant;
+  bool lost = narrow && underflows(K.tiles, X.columns);
+  if (gaussian && !lost) lost = rbf(K.tiles, options.bandwidth) > kMagnified && narrow;
+  if (lost) {  // once more, in float64
+    K = product(X, X, {shift, true, DType::f64, options.threads});
+    if (gaussian) rbf(K.tiles, options.bandwidth);
+  }
   return K;
 }
 

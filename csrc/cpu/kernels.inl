@@ -115,21 +115,17 @@ inline void sort(V* y) {
 template <class T>
 void middle(T* __restrict__ out, const T* rows, int64_t count) {
   constexpr int skipped = kSamples / 4;
-  const bool all = count < kSamples;
   for (int64_t k = 0; k < kDepth; k += kLanes<T>) {
     Vector<T> y[kSamples], sum = {};
+    // Of fewer rows each stands for several: of four or more, one is a quarter of the whole at
+    // most.
 #pragma GCC unroll 16
-    for (int i = 0; i < kSamples; ++i) y[i] = read(rows + (i < count ? i : 0) * kDepth + k);
-    if (all) {
-      for (int i = 1; i < count; ++i) sum += y[i] - y[0];
-      write(out + k, y[0] + sum / static_cast<T>(count));
-    } else {
-      sort(y);
-      const Vector<T> base = y[kSamples / 2];  // near the others, while y[0] may be far away
+    for (int i = 0; i < kSamples; ++i) y[i] = read(rows + (i * count / kSamples) * kDepth + k);
+    sort(y);
+    const Vector<T> base = y[kSamples / 2];  // near the others, while y[0] may be far away
 #pragma GCC unroll 16
-      for (int i = skipped; i < kSamples - skipped; ++i) sum += y[i] - base;
-      write(out + k, base + sum / static_cast<T>(kSamples / 2));
-    }
+    for (int i = skipped; i < kSamples - skipped; ++i) sum += y[i] - base;
+    write(out + k, base + sum / static_cast<T>(kSamples / 2));
   }
 }
 

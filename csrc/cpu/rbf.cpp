@@ -18,8 +18,7 @@ std::vector<double> diagonal(Tiles& G) {
 
 // G becomes D; returns whether all of it is finite. Rounding may leave a distance just below 0:
 // clamped.
-bool squared_distances(Tiles& G) {
-  const std::vector<double> norms = diagonal(G);
+bool squared_distances(Tiles& G, const std::vector<double>& norms) {
   bool finite = true;
   G.each_run([&](int64_t i, int64_t j, int64_t count, double* g) {
     for (int64_t c = 0; c < count; ++c) {
@@ -49,19 +48,32 @@ double median_distance(Tiles& D) {
 
 }  // namespace
 
-void rbf(Tiles& G, double bandwidth) {
-  const bool finite = squared_distances(G);
+double rbf(Tiles& G, double bandwidth) {
+  const std::vector<double> norms = diagonal(G);
+  const bool finite = squared_distances(G, norms);
   double sigma = 1;  // any will do for a single sample
   if (!finite)
     sigma = 0;  // and a NaN must not reach nth_element, which needs an order
   else if (G.grid.rows > 1)
     sigma = bandwidth * median_distance(G);
-  G.each_run([&](int64_t, int64_t, int64_t count, double* g) {
-    if (!(sigma > 0))
+  if (!(sigma > 0)) {
+    G.each_run([](int64_t, int64_t, int64_t count, double* g) {
       std::fill_n(g, count, std::numeric_limits<double>::quiet_NaN());
-    else
-      std::transform(g, g + count, g, [&](double d) { return std::exp(-d / (2 * sigma * sigma)); });
+    });
+    return std::numeric_limits<double>::infinity();
+  }
+  const double scale = 1 / (2 * sigma * sigma);
+  double magnified = 0;
+  G.each_run([&](int64_t i, int64_t j, int64_t count, double* g) {
+    for (int64_t c = 0; c < count; ++c) {
+      g[c] = std::exp(-g[c] / (2 * sigma * sigma));
+      if (j + c < i)
+        magnified = std::max(
+            magnified,
+            (norms[static_cast<size_t>(i)] + norms[static_cast<size_t>(j + c)]) * scale * g[c]);
+    }
   });
+  return magnified;
 }
 
 }  // namespace pyscale::cpu
