@@ -139,8 +139,6 @@ def test_all_pairs(beside, result, L, n, p):
                 f"numpy textbook, {TEXTBOOK_PAIRS} pairs": loop,
             },
             rounds=choose(2, 1),
-            operations=2 * n * p * p * L * L,
-            peak="float64",
             errors={"pyscale": difference},
             figures=figures,
         )
