@@ -34,6 +34,9 @@ def isa() -> str:
 def isas() -> tuple[str, ...]:
     """The instruction sets compiled in, fastest first."""
 
+def use_team(run: int, size: int) -> None:
+    """Run on the threads of a team: addresses of GOMP_parallel and omp_get_max_threads; 0 for threads of our own."""
+
 def gram(K: Matrix, X: Matrix, kernel: Kernel, centering: Centering, bandwidth: float, threads: int) -> bool:
     """Write K (n, n) = C(k(X, X)); return whether X (n, p) is constant to rounding."""
 

@@ -4,6 +4,7 @@
 #include "cpu/hsic.h"
 #include "cpu/isa.h"
 #include "cpu/moments.h"
+#include "cpu/parallel.h"
 
 namespace py = pybind11;
 
@@ -21,6 +22,11 @@ bool packed_gram(const Matrix& v, const Matrix& X, Kernel kernel, double bandwid
   return cpu::packed_gram(v, X, {kernel, Centering::unbiased, bandwidth, threads});
 }
 
+void use_team(uintptr_t run, uintptr_t size) {
+  cpu::use_team({reinterpret_cast<decltype(cpu::Team::run)>(run),
+                 reinterpret_cast<decltype(cpu::Team::size)>(size)});
+}
+
 py::tuple isas() {
   const auto& all = cpu::compiled_kernels();
   py::tuple names(all.size());
@@ -33,6 +39,7 @@ py::tuple isas() {
 void register_cpu(py::module_& module) {
   module.def("isa", [] { return cpu::kernels().isa; });
   module.def("isas", &isas);
+  module.def("use_team", &use_team, py::arg("run"), py::arg("size"));
   module.def("gram", &gram, Unlocked(), py::arg("K"), py::arg("X"), py::arg("kernel"),
              py::arg("centering"), py::arg("bandwidth"), py::arg("threads"));
   module.def("packed_gram", &packed_gram, Unlocked(), py::arg("v"), py::arg("X"), py::arg("kernel"),

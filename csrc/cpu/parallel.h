@@ -1,12 +1,10 @@
-// Threads for one call: fixed shares of the work, started and joined here.
+// Threads for one call: fixed shares of the work.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
-#include <new>
-#include <system_error>
-#include <thread>
 #include <vector>
 
 namespace pyscale::cpu {
@@ -22,30 +20,38 @@ constexpr Range share(int64_t count, int64_t part, int64_t parts) {
 static_assert(share(10, 0, 3).begin == 0 && share(10, 2, 3).end == 10);
 static_assert(share(10, 0, 3).end == share(10, 1, 3).begin);
 
-// Calls body(0) ... body(threads - 1), each in a thread of its own (0 in the caller's), and waits.
-// What the lowest failing body threw is thrown here. Where the system has no thread or no
-// memory for one left, the caller runs that part.
+// A team of threads that the process has anyway, to be used rather than threads of our own: a
+// team's threads spin for milliseconds after their last task, on cores that ours would want. The
+// functions have the signatures of OpenMP's GOMP_parallel and omp_get_max_threads.
+struct Team {
+  void (*run)(void (*task)(void*), void* data, unsigned threads, unsigned flags);
+  int (*size)();
+};
+
+// Has `parallel` use the team from now on; none where a pointer is null. A forked child, in which
+// the team's threads do not exist, uses none.
+void use_team(const Team& team);
+
+// Calls task(data) in up to `threads` threads at once, the caller's among them, and waits. Where
+// the system has no thread or no memory for one left, there are fewer.
+void run_in_threads(int threads, void (*task)(void*), void* data);
+
+// Calls body(0) ... body(parts - 1), each in a thread of its own if the system has as many, and
+// waits. What the lowest failing body threw is thrown here.
 template <class Body>
-void parallel(int threads, const Body& body) {
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
-  const auto guarded = [&](int part) {
-    try {
-      body(part);
-    } catch (...) {
-      failures[static_cast<size_t>(part)] = std::current_exception();
+void parallel(int parts, const Body& body) {
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(parts));
+  std::atomic<int> next{0};
+  auto work = [&] {
+    for (int part; (part = next.fetch_add(1)) < parts;) {
+      try {
+        body(part);
+      } catch (...) {
+        failures[static_cast<size_t>(part)] = std::current_exception();
+      }
     }
   };
-  std::vector<std::thread> workers;
-  workers.reserve(failures.size());
-  int started = 1;
-  try {
-    for (; started < threads; ++started) workers.emplace_back(guarded, started);
-  } catch (const std::system_error&) {
-  } catch (const std::bad_alloc&) {  // while others run: they must be joined, whatever happens
-  }
-  guarded(0);
-  for (; started < threads; ++started) guarded(started);
-  for (std::thread& worker : workers) worker.join();
+  run_in_threads(parts, [](void* data) { (*static_cast<decltype(work)*>(data))(); }, &work);
   for (const std::exception_ptr& failure : failures)
     if (failure) std::rethrow_exception(failure);
 }

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from pyscale import _native
 from pyscale.ops.dtypes import NATIVE
+from pyscale.ops.team import use_torch_threads
+
+use_torch_threads()
 
 
 def serves(*tensors: Tensor) -> bool:
