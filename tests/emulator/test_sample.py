@@ -37,7 +37,7 @@ def sampled_rows(values):
 
 
 def shift_of(rows, exact):
-    """The mean of the middle half of sixteen numbers, fewer standing several times each; for float64 products of all."""
+    """The mean of the middle half of sixteen numbers, fewer standing several times each; of all, for float64."""
     if exact:
         return rows.mean(axis=0)
     return np.sort(rows[np.arange(SAMPLES) * len(rows) // SAMPLES], axis=0)[4:12].mean(axis=0)
