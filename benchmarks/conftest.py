@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import sizes
 from benchmarks.ceilings import Ceilings, measured
-from benchmarks.provenance import RESULTS, append_rows, provenance, read_rows
+from benchmarks.provenance import RESULTS, Others, append_rows, provenance, read_rows
 from benchmarks.racing import Contender, Timing, Turns, rows
 from benchmarks.rivals import distribution
 
@@ -101,16 +101,18 @@ def beside(benchmark, ceilings, results, pytestconfig):
         turns = Turns(
             call, {name: rival for name, rival in rivals.items() if rival is not None}, rounds or sizes.choose(None, 1)
         )
+        others = Others()
         benchmark.pedantic(call, setup=turns.before_call, rounds=turns.rounds * turns.calls, warmup_rounds=0)
         timings = {OURS: Timing(tuple(benchmark.stats.stats.data))}
         timings |= {name: Timing(tuple(seconds)) for name, seconds in turns.seconds.items()}
+        origin["others"] = others.share()
         further = (figures(timings) if callable(figures) else figures) or {}
         columns = list(dict.fromkeys(name for own in further.values() for name in own))
+        rate = ceilings.peak(peak) if operations else 0
         found = []
         for row in rows(case, timings, OURS, {}):
             name = str(row["provider"])
-            share = ceilings.share(operations, timings[name].median, peak) if operations else None
-            row["of_peak"] = "" if share is None else f"{share:.3f}"
+            row["of_peak"] = f"{operations / timings[name].median / rate:.3f}" if operations else ""
             row["error"] = f"{errors[name]:.1e}" if errors and name in errors else ""
             found.append({**row, **{column: further.get(name, {}).get(column, "") for column in columns}, **origin})
         benchmark.extra_info |= {row["provider"]: f"{row['times_ours']}x ours" for row in found}

@@ -27,10 +27,11 @@ OURS = "pyscale"
 FLOORS = ("forward passes",)  # what any comparison contains: no rival, so not lost to
 LOST = "▼"
 NOTABLE = 1e-4  # an error above it is told of
+BUSY = 0.1  # and a share of the machine that others took meanwhile
 
 _MARKED = re.compile(r"(<!-- (table|pivot|headlines)(?:: (\w+))?((?: [^ =]+=\S+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
 _HIDDEN = {"op", "version", "p20_ms", "p80_ms", "calls", "commit", "date", "threads", "isa", "pyscale", "numpy"}
-_HIDDEN |= {"python", "cuda", "architectures"}
+_HIDDEN |= {"python", "cuda", "architectures", "others"}
 _MACHINE = ("device", "driver", "torch")  # said once, below the table
 _NAMES = {"median_ms": "ms", "times_ours": "× ours", "of_floor": "of floor", "floor_ms": "floor", "gb_s": "GB/s"}
 _MEASURED = {
@@ -244,7 +245,9 @@ def _footnote(rows: list[Row]) -> str:
         - {f"torch {row['torch']}" for row in rows if "torch" in row}
     )
     commits = sorted({row["commit"] for row in rows})
-    return f"\n\n{'; '.join([*sorted(machines), *packages])}; commit {', '.join(commits)}."
+    taken = max((float(row["others"]) for row in rows if row.get("others")), default=0.0)
+    busy = f" Other processes took up to {100 * taken:.0f} % of the machine meanwhile." if taken > BUSY else ""
+    return f"\n\n{'; '.join([*sorted(machines), *packages])}; commit {', '.join(commits)}.{busy}"
 
 
 def main() -> None:

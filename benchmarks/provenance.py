@@ -7,6 +7,7 @@ import datetime
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -50,6 +51,31 @@ def _gpu() -> dict[str, str]:
         "cuda": str(torch.version.cuda),
         "architectures": ops.build_info().cuda_architectures,
     }
+
+
+class Others:
+    """What other processes, and other machines on the same cores, take of this one's cores from now on."""
+
+    def __init__(self) -> None:
+        self._start = self._seconds()
+
+    def share(self) -> str:
+        """Return their share of all cores' time since then; nothing where the system doesn't tell."""
+        start, end = self._start, self._seconds()
+        if start is None or end is None or end[0] <= start[0]:
+            return ""
+        total, busy, own = (b - a for a, b in zip(start, end, strict=True))
+        return f"{max(busy - own, 0) / total:.3f}"
+
+    @staticmethod
+    def _seconds() -> tuple[float, float, float] | None:
+        """Return all cores' time, what of it they worked, and what of that this process had."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return None
+        ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields]
+        return sum(ticks), sum(ticks) - ticks[3] - ticks[4], time.process_time()  # idle, waiting for a disk
 
 
 def append_rows(name: str, rows: Iterable[Mapping[str, object]], folder: Path = RESULTS) -> Path:

@@ -108,6 +108,16 @@ def test_another_machine_is_another_measurement(results):
     ]
 
 
+def test_a_busy_machine_is_told_of(tmp_path):
+    header = "op,provider,median_ms,times_ours,commit,date,device,torch,others\n"
+    (tmp_path / "speed.csv").write_text(header + "a,pyscale,2,1.000,aaa,2026-01-01,A,2.6,0.345\n")
+    footnote = "A, torch 2.6; commit aaa. Other processes took up to 34 % of the machine meanwhile."
+    assert written("<!-- pivot: speed -->", tmp_path)[-1] == footnote
+    assert written("<!-- table: speed -->", tmp_path)[-1] == footnote
+    (tmp_path / "speed.csv").write_text(header + "a,pyscale,2,1.000,aaa,2026-01-01,A,2.6,0.045\n")
+    assert written("<!-- table: speed -->", tmp_path)[-1] == "A, torch 2.6; commit aaa."
+
+
 def test_headlines_are_rows(results, monkeypatch):
     first = ("Small", "speed", {"op": "gram", "n": "8"})
     monkeypatch.setattr(page, "HEADLINES", [first, ("Never", "speed", {"n": "9"}), ("Nowhere", "other", {})])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import time
+from pathlib import Path
 
 import pytest
 
 from benchmarks import ceilings, racing
-from benchmarks.provenance import append_rows, merged, read_rows
+from benchmarks.provenance import Others, append_rows, merged, read_rows
 from benchmarks.racing import Timing, Turns, rows
 from benchmarks.rivals import version
 
@@ -122,12 +123,31 @@ def test_ceilings_are_measured(monkeypatch):
     rates = [rate for name in ("float32", "float64", "copy", "read") for rate in getattr(found, name)]
     assert all(rate > 1e8 for rate in rates), "not even a hundred million a second"
     assert found.float32[0] > 1.2 * found.float64[0], "half as wide, so about twice as many"
-    assert found.share(found.float32[1], seconds=2) == pytest.approx(0.5)
-    assert found.share(found.float64[1], seconds=4, dtype="float64") == pytest.approx(0.25)
     assert [(row["ceiling"], row["cores"]) for row in found.rows({})][:2] == [
         ("float32", 1),
         ("float32", found.threads),
     ]
+
+
+def test_a_peak_of_a_slow_minute_is_put_right():
+    slow = ceilings.Ceilings(threads=1, float32=(1.0, 1.0), float64=(1e30, 1e30), copy=(1, 1), read=(1, 1))
+    assert 1e8 < slow.peak("float32") < 1e30
+    assert slow.peak("float64") == 1e30
+
+
+def test_what_others_take_is_told(monkeypatch):
+    readings = iter([(100.0, 50.0, 10.0), (110.0, 58.0, 13.0)])
+    monkeypatch.setattr(Others, "_seconds", staticmethod(lambda: next(readings, None)))
+    others = Others()
+    assert others.share() == "0.500", "8 seconds of work in 10, 3 of them ours"
+    assert others.share() == ""
+
+
+def test_others_are_read_from_the_system():
+    others = Others()
+    time.sleep(0.05)
+    if Path("/proc/stat").exists():
+        assert 0 <= float(others.share()) <= 1
 
 
 def test_a_copy_copies_and_takes_time():
@@ -141,6 +161,7 @@ def test_a_copy_copies_and_takes_time():
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
 def test_without_a_compiler_it_says_so(monkeypatch, compiler):
+    ceilings._compiled.cache_clear()
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(RuntimeError, match=r"set CXX|failed"):
         ceilings._compiled()
