@@ -51,6 +51,19 @@ def canonical_correlations(x: Array, y: Array, ridge: float = 0.0) -> Array:
     return np.linalg.svd(_inverse_root(x.T @ x, ridge) @ (x.T @ y) @ _inverse_root(y.T @ y, ridge), compute_uv=False)
 
 
+def canonical_correlations_as_svcca(x: Array, y: Array) -> Array:
+    """As SVCCA's authors go about it: the covariance of both sets at once, pseudo-inverses, all vectors."""
+    p = x.shape[1]
+    S = np.cov(x.T, y.T)
+    roots = [_root(np.linalg.pinv(block)) for block in (S[:p, :p], S[p:, p:])]
+    return np.linalg.svd(roots[0] @ S[:p, p:] @ roots[1])[1]
+
+
+def _root(S: Array) -> Array:
+    values, vectors = np.linalg.eigh(S)
+    return vectors * np.sqrt(np.abs(values)) @ vectors.T
+
+
 def _inverse_root(S: Array, ridge: float) -> Array:
     values, vectors = np.linalg.eigh(S + ridge * np.trace(S) / len(S) * np.eye(len(S), dtype=S.dtype))
     return vectors / np.sqrt(values) @ vectors.T
