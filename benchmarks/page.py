@@ -14,6 +14,7 @@ measurement counts.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -201,7 +202,8 @@ def _ratio(row: Row) -> str:
     ratio = float(row.get("a_pair_times_ours") or row["times_ours"])  # of equal work, where it was given less
     text = f"{_digits(ratio)}×{_memory(row)}"
     if row.get("error") and not float(row["error"]) < NOTABLE:
-        text += ", NaN" if row["error"] == "nan" else f", error {_digits(float(row['error']))}"
+        error = float(row["error"])
+        text += f", error {_digits(error)}" if math.isfinite(error) else ", no number"
     if row["provider"] in FLOORS:
         return text
     return f"**{text}** {LOST}" if ratio < 1 else text

@@ -84,7 +84,7 @@ def test_memory_stands_beside_time_and_unequal_work_is_made_equal(tmp_path):
         "b,torch kept,2.6,1000,0.500,,,25,aaa,2026-01-01,A,2.6\n"
     )
     assert written("<!-- pivot: speed -->", tmp_path)[2:4] == [
-        "| a | 2.00 s, 1.25 GiB | 2.00×, 4.06 GiB, NaN |",
+        "| a | 2.00 s, 1.25 GiB | 2.00×, 4.06 GiB, no number |",
         "| b | 2.00 s | 25.0× |",
     ]
 
