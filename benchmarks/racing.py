@@ -23,11 +23,9 @@ FAR_BEHIND = 4.0
 _BURST = 0.02  # seconds of timed calls in a turn, if one is shorter
 _MOST_CALLS = 20  # timed in a turn
 _NO_WARM_UP = 0.3  # seconds; a longer call does not notice how it was begun
-_SLICE, _IDLE, _PATIENCE = (
-    0.002,
-    0.25,
-    0.5,
-)  # settle(): seconds watched, share of them that rest may use, seconds in all
+# settle(): seconds watched, share of them that rest may use, seconds in all. The time of a thread that runs on another
+# core is brought up to date by that core's clock tick alone, every 4 to 10 ms: a shorter watch would see nothing.
+_SLICE, _IDLE, _PATIENCE = 0.03, 0.25, 0.5
 
 
 @dataclass(frozen=True)
