@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from typing_extensions import Self
 
 from pyscale.metrics.canonical import WeightBy, certain_ones, chance_r2, weighted_by_projections
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
@@ -43,9 +42,9 @@ class AllPairsMoments(PairGathering):
     Every result is a float64 array (rows, columns), NaN where a layer is constant to rounding.
 
     Each layer's own moments are kept once, those of pairs once for each pair, in float64: about 8 bytes for every
-    entry of every (p, q); see :func:`bytes_needed`. Up to 1023 samples, of up to 256 MiB and one update, are held until
-    there are more of them or somebody asks: many small updates cost little more than one. When that is changes results
-    by rounding alone.
+    entry of every (p, q); see :func:`bytes_needed`. The samples of small updates are held until an update
+    finds 1024 of them, or 256 MiB, or until somebody asks: many small updates cost little more than one. When that is
+    changes results by rounding alone.
 
     Args:
         rows: Names of the first set's layers; those of the first update by default.
@@ -67,14 +66,9 @@ class AllPairsMoments(PairGathering):
 
     _whitening: _Whitening | None = None  # what was asked for last: two tables may want the same
 
-    def reset(self) -> Self:
-        """Forget all samples, and the names of layers that were not given to the constructor.
-
-        Returns:
-            The metric itself.
-        """
+    def _forget(self) -> None:
         self._whitening = None
-        return super().reset()
+        super()._forget()
 
     def compute(self) -> Table:
         """Return the unbiased linear CKA of all pairs: :meth:`cka`."""

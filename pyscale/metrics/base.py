@@ -26,11 +26,16 @@ class Metric(ABC):
     """A metric that remembers what it needs of the data seen so far, and not the data.
 
     ``update`` adds data, ``merge_state`` adds what other metrics have seen, ``compute`` returns the result as often as
-    it is asked, ``reset`` forgets. Any split of the data over metrics and merges gives the result of one pass. A call
-    that raises leaves the metric as it was. State never shares memory with inputs, other metrics or state dicts.
+    it is asked, ``reset`` forgets. Any split of the data over metrics and merges gives the result of one pass. State
+    never shares memory with inputs, other metrics or state dicts.
+
+    A call that raises leaves the metric as it was. Where that cannot be, because memory ran out or somebody interrupted
+    when one of several matrices was written, everything but ``reset`` and ``load_state_dict`` raises RuntimeError from
+    then on: a state that is neither the old one nor the new is never computed with.
     """
 
     _device: torch.device | None = None  # of the state, where updates must be; None until the first of them
+    _torn: bool = False  # whether writes to the state stopped half way
 
     @property
     def device(self) -> torch.device | None:
@@ -41,9 +46,16 @@ class Metric(ABC):
     def compute(self) -> Any:
         """Return the result for all data seen so far; the state is unchanged."""
 
-    @abstractmethod
     def reset(self) -> Self:
-        """Forget all data; options and device remain."""
+        """Forget all data and what was learnt from them; options, device and names given to the constructor remain.
+
+        Returns:
+            The metric itself.
+        """
+        with self._whole():
+            self._forget()
+        self._torn = False
+        return self
 
     @plain_tensors()
     def to(self, device: torch.device | str) -> Self:
@@ -52,9 +64,35 @@ class Metric(ABC):
         Returns:
             The metric itself.
         """
-        self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
-        self._move(self._device)
+        self._check_whole()
+        device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+        self._move(device)
+        self._device = device
         return self
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Write to the state: whatever is raised inside makes it unusable until it is reset.
+
+        What may fail without harm goes before: checks, and of what needs memory all that can.
+        """
+        try:
+            yield
+        except BaseException:  # KeyboardInterrupt tears as well
+            self._torn = True
+            raise
+
+    def _check_whole(self) -> None:
+        """Raise RuntimeError where writes to the state stopped half way: all that uses it asks first."""
+        if self._torn:
+            raise RuntimeError(
+                f"an update or merge of this {type(self).__name__} was interrupted half way, and what it holds is "
+                f"neither the old state nor the new; reset() or load_state_dict() starts anew"
+            )
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Drop the state."""
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
@@ -66,7 +104,7 @@ class Metric(ABC):
 
     @abstractmethod
     def _load(self, state: dict[str, Any]) -> None:
-        """Take the state from what ``_state`` returned, copying tensors; raise ValueError before changing anything."""
+        """Take the state from what ``_state`` returned, copying tensors; raise ValueError before writing anything."""
 
     @abstractmethod
     def _layout(self) -> dict[str, Any] | None:
@@ -75,6 +113,9 @@ class Metric(ABC):
     @abstractmethod
     def _move(self, device: torch.device) -> None:
         """Move the state to ``device``."""
+
+    def _check_fit(self, other: Self) -> None:  # noqa: B027 (there may be nothing to check)
+        """Raise ValueError unless what ``other`` has seen fits what the constructor was given."""
 
     @abstractmethod
     def _merge(self, other: Self) -> None:
@@ -94,6 +135,7 @@ class Metric(ABC):
             TypeError: One of them is of another type.
             ValueError: One of them has other options or has seen other layers or feature counts.
         """
+        self._check_whole()
         if not isinstance(others, Metric | Iterable):
             raise TypeError(f"others is a {type(others).__name__}; expected a {type(self).__name__} or several")
         metrics = [others] if isinstance(others, Metric) else list(others)
@@ -101,12 +143,19 @@ class Metric(ABC):
         for other in metrics:
             if type(other) is not type(self):
                 raise TypeError(f"others holds a {type(other).__name__}; expected {type(self).__name__}")
+            other._check_whole()
             _check_equal(self._options(), other._options(), "the metric to merge")
-            if layout is not None and other._layout() is not None:
-                _check_equal(layout, other._layout() or {}, "the metric to merge")
-            layout = layout or other._layout()
-        for other in metrics:
-            self._merge(copy.deepcopy(other) if other is self else other)
+            theirs = other._layout()
+            if theirs is not None:
+                self._check_fit(other)
+                layout = layout or theirs
+                _check_equal(layout, theirs, "the metric to merge")
+        metrics = [copy.deepcopy(other) if other is self else other for other in metrics]
+        if metrics:
+            self._merge(metrics[0])
+        with self._whole():  # what has been merged stays
+            for other in metrics[1:]:
+                self._merge(other)
         return self
 
     @plain_tensors()
@@ -115,6 +164,7 @@ class Metric(ABC):
 
         ``torch.save`` writes it, and ``torch.load(..., weights_only=True)`` reads it.
         """
+        self._check_whole()
         return {"metric": type(self).__name__, "options": self._options(), "state": self._state()}
 
     @plain_tensors()
@@ -140,6 +190,7 @@ class Metric(ABC):
             self._load(state_dict["state"])
         except KeyError as error:
             raise ValueError(f"state_dict of {type(self).__name__} lacks {error}") from error
+        self._torn = False
         return self
 
 

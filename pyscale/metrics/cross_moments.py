@@ -37,15 +37,17 @@ class CrossMoments(Copied):
     def move_(self, x: Move, y: Move) -> None:
         """Go over to new means, about which samples are then added."""
         if x.n:
-            self.u, self.v, self.w = moved(self.S, self.u, self.v, self.w, x, y)
+            u, v, w = moved(self.S, self.u, self.v, self.w, x, y)
             self.S.addr_(x.step, y.step, alpha=x.n)
+            self.u, self.v, self.w = u, v, w
 
     def merge_(self, other: CrossMoments, x: tuple[Move, Move], y: tuple[Move, Move]) -> Self:
         """Add the samples of ``other``, which is only read, given how the means move: of these samples, of those."""
         mine = moved(self.S, self.u, self.v, self.w, x[0], y[0])
         theirs = moved(other.S, other.u, other.v, other.w, x[1], y[1])
-        self.u, self.v, self.w = (a + b for a, b in zip(mine, theirs, strict=True))
+        u, v, w = (a + b for a, b in zip(mine, theirs, strict=True))
         merge_moments_(self.S, other.S, x[0].apart(x[1]), y[0].apart(y[1]), x[0].weight(x[1]))
+        self.u, self.v, self.w = u, v, w
         return self
 
     def kept(self, sizes: Sequence[int], places: Sequence[int]) -> CrossMoments:

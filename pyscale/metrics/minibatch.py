@@ -114,6 +114,7 @@ class MinibatchCKA(Metric):
             TypeError: A value is no floating-point array.
             ValueError: Names, shapes or devices do not fit, or activations hold NaN or infinity.
         """
+        self._check_whole()
         rows = as_layers(xs, "xs", self._names.rows)
         columns = rows if ys is None or ys is xs else as_layers(ys, "ys", self._names.columns)
         same = columns is rows
@@ -121,8 +122,7 @@ class MinibatchCKA(Metric):
         names = self._names.agreed(list(rows), list(columns), same)
         self._check_device(next(iter(rows.values())))
         if n < _LEAST:
-            self._names = names
-            self._skip()
+            self._skip(names)
             return self
         xs = [*rows.values(), *(() if same else columns.values())]
         subjects = [f"activations of {layer} in batch {self.batches}" for layer in names.described(self._sets)]
@@ -156,13 +156,13 @@ class MinibatchCKA(Metric):
         Raises:
             ValueError: The shapes do not fit, or a layer that is not constant has non-finite values.
         """
+        self._check_whole()
         rows, columns = self._names.rows, self._names.columns
         if rows is None or columns is None:
             raise ValueError("update_packed needs the names of the layers: give rows and columns to MinibatchCKA")
         names = self._names.agreed(rows, columns, w is v)
         if n < _LEAST:
-            self._names = names
-            self._skip()
+            self._skip(names)
             return self
         for name, packed, layers in (("v", v, rows), ("w", w, columns)):
             expected = (len(layers), n * (n - 1) // 2)
@@ -202,16 +202,10 @@ class MinibatchCKA(Metric):
         )
         return Similarities(values, stderr, np.zeros_like(values), zscores)
 
-    def reset(self) -> Self:
-        """Forget all minibatches, and the names of layers that were not given to the constructor.
-
-        Returns:
-            The metric itself.
-        """
+    def _forget(self) -> None:
         self._names = self._names.forgotten()
         self._sums = None
         self.batches = self.skipped = 0
-        return self
 
     def _add(
         self,
@@ -233,9 +227,11 @@ class MinibatchCKA(Metric):
         yy = xx if same else 2 * _squares(w)
         if check:
             self._check_sums(names, xx, yy)
-        self._join(PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w)))
-        self._names = names
-        self.batches += 1
+        sums = PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w))
+        with self._whole():
+            self._join(sums)
+            self._names = names
+            self.batches += 1
 
     def _join(self, sums: PairSums) -> None:
         if self._sums is None:
@@ -260,16 +256,19 @@ class MinibatchCKA(Metric):
                     f"their fourth powers leave float64's range"
                 )
 
-    def _skip(self) -> None:
+    def _skip(self, names: LayerNames) -> None:
         if self.skipped == 0:
             warn(
                 f"batch {self.batches} has fewer than {_LEAST} samples, which carry no information on the "
                 f"unbiased CKA: it is skipped, as later ones will be"
             )
-        self.batches += 1
-        self.skipped += 1
+        with self._whole():
+            self._names = names
+            self.batches += 1
+            self.skipped += 1
 
     def _seen(self) -> PairSums:
+        self._check_whole()
         if self._sums is None:
             raise ValueError(
                 f"no minibatch of at least {_LEAST} samples was seen, and {self.skipped} smaller ones were "
@@ -295,17 +294,22 @@ class MinibatchCKA(Metric):
         sums = PairSums.from_state(state["sums"]) if "sums" in state else None
         if sums is not None and sums.variance.shape != (len(names.rows or []), len(names.columns or [])):
             raise ValueError(f"the state names {names.rows} and {names.columns}, and has sums of {sums.variance.shape}")
-        self._sums = None
-        if sums is not None:
-            self._join(sums)
-        self._names, self.batches, self.skipped = names, batches, skipped
+        with self._whole():
+            self._sums = None
+            if sums is not None:
+                self._join(sums)
+            self._names, self.batches, self.skipped = names, batches, skipped
+
+    def _check_fit(self, other: Self) -> None:
+        self._names.loaded(other._names.state())
 
     def _merge(self, other: Self) -> None:
-        if other._sums is not None:
-            self._names = self._names.loaded(other._names.state())
-            self._join(other._sums)
-        self.batches += other.batches
-        self.skipped += other.skipped
+        with self._whole():
+            if other._sums is not None:
+                self._names = self._names.loaded(other._names.state())
+                self._join(other._sums)
+            self.batches += other.batches
+            self.skipped += other.skipped
 
 
 def _squares(v: Tensor) -> Tensor:

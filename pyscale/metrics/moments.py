@@ -23,7 +23,7 @@ This module has the moments of one layer; those of pairs are in :mod:`pyscale.me
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -152,16 +152,27 @@ class Moments(Copied):
             x: The samples.
             eps: The rounding unit of the type they came in; that of the one they are in by default.
         """
+        addition = self.adding(x, eps)
+        self.join_(addition)
+        return addition.move
+
+    def adding(self, x: Tensor, eps: float | None = None) -> Addition:
+        """Return what :meth:`add_` would write, for :meth:`join_`; nothing is changed."""
         move = self._move_to(len(x), x.mean(dim=0, dtype=self.mean.dtype))
         u, w = self._moved(move)
         for a, _ in centred_slices(x, move.mean):
             r = a.square().sum(dim=1)
             u, w = u + r @ a, w + r.dot(r)
+        low, high = x.amin(0).to(u.dtype), x.amax(0).to(u.dtype)
+        return Addition(x, move, self._after(move, u, w, len(x), low, high, eps or torch.finfo(x.dtype).eps))
+
+    def join_(self, addition: Addition) -> None:
+        """Add samples to these moments, of which ``addition`` was made and which have not changed since."""
+        move = addition.move
+        add_moments_(self.S, addition.x, move.mean)  # what may fail comes first, and writes all or nothing
         if move.n:
             self.S.addr_(move.step, move.step, alpha=move.n)
-        add_moments_(self.S, x, move.mean)
-        self._take(move, u, w, len(x), x.amin(0).to(u.dtype), x.amax(0).to(u.dtype), eps or torch.finfo(x.dtype).eps)
-        return move
+        vars(self).update(vars(addition.after))
 
     def moves(self, other: Moments) -> tuple[Move, Move]:
         """Return how the means of both move when the two sets of samples are joined."""
@@ -172,8 +183,9 @@ class Moments(Copied):
         mine, theirs = self.moves(other)
         (u, w), (other_u, other_w) = self._moved(mine), other._moved(theirs)
         apart = mine.apart(theirs)
+        after = self._after(mine, u + other_u, w + other_w, other.n, other.low, other.high, other.eps)
         merge_moments_(self.S, other.S, apart, apart, mine.weight(theirs))
-        self._take(mine, u + other_u, w + other_w, other.n, other.low, other.high, other.eps)
+        vars(self).update(vars(after))
         return self
 
     def _move_to(self, n: int, mean: Tensor) -> Move:
@@ -185,10 +197,19 @@ class Moments(Copied):
         u, _, w = moved(self.S, self.u, self.u[None], self.w[None], move, move)
         return u, w[0]
 
-    def _take(self, move: Move, u: Tensor, w: Tensor, n: int, low: Tensor, high: Tensor, eps: float) -> None:
-        self.u, self.w, self.mean = u, w, move.mean
-        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
-        self.n, self.eps = self.n + n, max(self.eps, eps)
+    def _after(self, move: Move, u: Tensor, w: Tensor, n: int, low: Tensor, high: Tensor, eps: float) -> Moments:
+        """Return the moments once n samples have joined; S is this very tensor, in which they are still to come."""
+        low, high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        return replace(self, n=self.n + n, mean=move.mean, u=u, w=w, low=low, high=high, eps=max(self.eps, eps))
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Samples that are to join the moments of a layer: all that takes memory is done, and nothing is written."""
+
+    x: Tensor  # (n, p)
+    move: Move
+    after: Moments  # once they have joined; its S is that of the moments now, still without them
 
 
 def moved(S: Tensor, u: Tensor, v: Tensor, w: Tensor, x: Move, y: Move) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from pyscale.metrics.arrivals import Arrival, Joining
 from pyscale.metrics.base import Metric, check_shapes, plain_tensors
 from pyscale.metrics.cross_moments import Column, CrossMoments, add_together
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
@@ -30,19 +31,10 @@ class PairedColumn:
     moments: CrossMoments
 
 
-@dataclass(frozen=True)
-class _Joining:
-    """Samples of a layer that have joined its own moments and are to join those of its pairs."""
-
-    x: Tensor  # (n, p)
-    move: Move
-    counts: tuple[int, ...]  # rows in each minibatch: those of layers that have the same samples are equal
-
-
 class PairGathering(Metric):
     """Gathers the moments of every layer once, and those of every pair once; what they say is up to subclasses.
 
-    Rows of minibatches of fewer than 1024 are held until there are as many, or 256 MiB, or somebody asks.
+    Rows of minibatches of fewer than 1024 are held until a minibatch finds as many, or 256 MiB, or somebody asks.
     """
 
     def __init__(
@@ -57,7 +49,7 @@ class PairGathering(Metric):
         self._sets = sets
         self.unequal = unequal
         self._names = LayerNames(rows, columns)
-        self.reset()
+        self._forget()
 
     @property
     def rows(self) -> list[str] | None:
@@ -95,9 +87,13 @@ class PairGathering(Metric):
         self._check(rows, self._x, device)
         if not same:
             self._check(columns, self._y, device)
-        self._names = names
-        self._add_rows(rows)
-        self._add_columns(columns)
+        self._make_room(rows)
+        x = Arrival.of(dict(enumerate(rows.values())), self._x, self._held_x)
+        y = x if same else Arrival.of(dict(enumerate(columns.values())), self._y, self._held_y)
+        new = self._new_pairs(x.joining, y.joining, same)
+        with self._whole():
+            self._begin(names, rows, x)
+            self._add_columns(list(columns), y, new)
         return self
 
     @plain_tensors()
@@ -113,8 +109,10 @@ class PairGathering(Metric):
         rows = as_layers(xs, "xs", self._names.rows)
         names = self._names.agreed(self._names.rows, self._names.columns, False)
         self._check(rows, self._x, next(iter(rows.values())).device)
-        self._names = names
-        self._add_rows(rows)
+        self._make_room(rows)
+        x = Arrival.of(dict(enumerate(rows.values())), self._x, self._held_x)
+        with self._whole():
+            self._begin(names, rows, x)
         return self
 
     @plain_tensors()
@@ -128,31 +126,29 @@ class PairGathering(Metric):
         Returns:
             The metric itself.
         """
+        self._check_whole()
         if name not in self._missing:
             raise ValueError(f"no column {name!r} is awaited in this minibatch; awaited are {self._missing}")
         y = as_matrix(y, f"column {name!r}")
         self._check({name: y}, self._y, y.device)
         if self.unequal == "error":
             same_everywhere(self._batch, {name: y})
-        self._add_columns({name: y})
+        arrival = Arrival.of({(self._names.columns or []).index(name): y}, self._y, self._held_y)
+        new = self._new_pairs(self._joining, arrival.joining, False)
+        with self._whole():
+            self._add_columns([name], arrival, new)
         return self
 
-    def reset(self) -> Self:
-        """Forget all samples, and the names of layers that were not given to the constructor.
-
-        Returns:
-            The metric itself.
-        """
+    def _forget(self) -> None:
         self._names = self._names.forgotten()
         self._x: dict[int, Moments] = {}  # by place among the rows
         self._y: dict[int, Moments] = {}  # by place among the columns; _x itself for a set with itself
         self._pairs: dict[int, PairedColumn] = {}  # by place among the columns
         self._held_x, self._held_y = RowBuffer(), RowBuffer()  # the latter empty for a set with itself
         self._batch: dict[str, Tensor] = {}  # rows of the minibatch in progress
-        self._joining: dict[int, _Joining] = {}  # those of them that are too many samples to be held
+        self._joining: dict[int, Joining] = {}  # those of them that are too many samples to be held
         self._missing: list[str] = []  # columns it still awaits
         self.batches = 0
-        return self
 
     def _options(self) -> dict[str, Any]:
         return {"unequal": self.unequal}
@@ -167,9 +163,15 @@ class PairGathering(Metric):
 
     def _move(self, device: torch.device) -> None:
         self._flush()
-        self._x = {i: x.to(device) for i, x in self._x.items()}
-        self._y = self._x if self._names.same else {j: y.to(device) for j, y in self._y.items()}
-        self._pairs = {j: PairedColumn(pair.rows, pair.moments.to(device)) for j, pair in self._pairs.items()}
+        parts = self._copied(device)
+        with self._whole():
+            self._x, self._y, self._pairs = parts
+
+    def _copied(self, device: torch.device) -> tuple[dict[int, Moments], dict[int, Moments], dict[int, PairedColumn]]:
+        """Return copies on ``device`` of the moments of rows, columns and pairs."""
+        x = {i: part.to(device) for i, part in self._x.items()}
+        y = x if self._names.same else {j: part.to(device) for j, part in self._y.items()}
+        return x, y, {j: PairedColumn(pair.rows, pair.moments.to(device)) for j, pair in self._pairs.items()}
 
     def _state(self) -> dict[str, Any]:
         self._flush()
@@ -194,40 +196,41 @@ class PairGathering(Metric):
             found = {"x": means, "y": y[j].mean, "xy": pair.moments.S, "rows": torch.tensor(pair.rows)}
             shapes = {"x": "p", "y": "q", "xy": "pq", "rows": "l", "w": "l"}
             check_shapes({**found, "w": pair.moments.w}, shapes)
-        self.reset()
-        self._names, self.batches, self._x, self._y, self._pairs = names, batches, x, y, pairs
-        if x:
-            self._device = x[0].mean.device
+        with self._whole():
+            self._forget()
+            self._names, self.batches, self._x, self._y, self._pairs = names, batches, x, y, pairs
+            if x:
+                self._device = x[0].mean.device
+
+    def _check_fit(self, other: Self) -> None:
+        self._names.loaded(other._names.state())
 
     def _merge(self, other: Self) -> None:
         other._flush()
         if not other._x:
             return
         if not self._x:
-            self._adopt(other)
+            names = self._names.loaded(other._names.state())
+            device = self._device or other._device or torch.device("cpu")
+            parts = other._copied(device)
+            with self._whole():
+                self._names, self._device, self.batches = names, device, other.batches
+                self._x, self._y, self._pairs = parts
             return
         self._flush()
         moves_x = {i: x.moves(other._x[i]) for i, x in self._x.items()}
         moves_y = moves_x if self._names.same else {j: y.moves(other._y[j]) for j, y in self._y.items()}
-        for j, pair in self._pairs.items():
-            both = tuple(i for i in pair.rows if i in other._pairs[j].rows)
-            self._pairs[j] = self._kept(pair, both)
-            if both:
-                moves = Move.joined([moves_x[i][0] for i in both]), Move.joined([moves_x[i][1] for i in both])
-                self._pairs[j].moments.merge_(self._kept(other._pairs[j], both).moments, moves, moves_y[j])
-        for mine, theirs in [(self._x, other._x), *([] if self._names.same else [(self._y, other._y)])]:
-            for i, x in mine.items():
-                x.merge_(theirs[i])
-        self.batches += other.batches
-
-    def _adopt(self, other: Self) -> None:
-        """Take a copy of all that ``other`` has seen, having seen nothing."""
-        self._names = self._names.loaded(other._names.state())
-        self._device = self._device or other._device or torch.device("cpu")
-        self._x = {i: x.to(self._device) for i, x in other._x.items()}
-        self._y = self._x if self._names.same else {j: y.to(self._device) for j, y in other._y.items()}
-        self._pairs = {j: PairedColumn(pair.rows, pair.moments.to(self._device)) for j, pair in other._pairs.items()}
-        self.batches = other.batches
+        with self._whole():
+            for j, pair in self._pairs.items():
+                both = tuple(i for i in pair.rows if i in other._pairs[j].rows)
+                self._pairs[j] = self._kept(pair, both)
+                if both:
+                    moves = Move.joined([moves_x[i][0] for i in both]), Move.joined([moves_x[i][1] for i in both])
+                    self._pairs[j].moments.merge_(self._kept(other._pairs[j], both).moments, moves, moves_y[j])
+            for mine, theirs in [(self._x, other._x), *([] if self._names.same else [(self._y, other._y)])]:
+                for i, x in mine.items():
+                    x.merge_(theirs[i])
+            self.batches += other.batches
 
     def _check(self, layers: Mapping[str, Tensor], seen: dict[int, Moments], device: torch.device) -> None:
         """Raise ValueError unless activations fit what was seen before, are on ``device`` and are finite."""
@@ -249,77 +252,76 @@ class PairGathering(Metric):
             nonfinite = describe_nonfinite(layers[name])
             raise ValueError(f"activations of layer {name!r} in batch {self.batches} hold {nonfinite}")
 
-    def _add_rows(self, rows: dict[str, Tensor]) -> None:
-        self._device = next(iter(rows.values())).device
-        if self._names.same:
-            self._y = self._x
-        if any(len(x) >= ENOUGH_ROWS for x in rows.values()):
-            self._flush()  # what is held goes first, while no minibatch is half there
-        self._batch = rows
-        self._joining = self._join(dict(enumerate(rows.values())), self._x, self._held_x)
-        self._missing = list(self._names.columns or [])
+    def _make_room(self, rows: Mapping[str, Tensor]) -> None:
+        """Add what is held to the moments where that is enough, or where rows that are not held would overtake it.
 
-    def _add_columns(self, columns: dict[str, Tensor]) -> None:
-        names = self._names.columns or []
-        if self._names.same:
-            joining = self._joining
-        else:
-            joining = self._join({names.index(name): y for name, y in columns.items()}, self._y, self._held_y)
-        self._join_pairs(self._joining, joining)
+        A step of its own, before a minibatch: whether it fails or not, nothing of the minibatch has been seen.
+        """
+        if self._held_x.full or self._held_y.full or any(len(x) >= ENOUGH_ROWS for x in rows.values()):
+            self._flush()
+
+    def _begin(self, names: LayerNames, rows: dict[str, Tensor], x: Arrival) -> None:
+        """Begin a minibatch with all of the rows."""
+        self._names = names
+        self._device = next(iter(rows.values())).device
+        if names.same:
+            self._y = self._x
+        x.write(self._x, self._held_x)
+        self._batch, self._joining, self._missing = rows, x.joining, list(names.columns or [])
+
+    def _add_columns(self, columns: list[str], y: Arrival, new: dict[int, PairedColumn]) -> None:
+        """Go on with columns, and the co-moments of those that have had none yet."""
+        if not self._names.same:
+            y.write(self._y, self._held_y)
+        self._join_pairs(self._joining, y.joining, new)
         self._missing = [name for name in self._missing if name not in columns]
         if not self._missing:
             self._batch, self._joining = {}, {}
             self.batches += 1
-            if self._held_x.full or self._held_y.full:
-                self._flush()
-
-    def _join(self, layers: dict[int, Tensor], seen: dict[int, Moments], held: RowBuffer) -> dict[int, _Joining]:
-        """Hold the samples of layers that have few; add those of the others to their own moments and return them."""
-        joining = {}
-        for place, x in layers.items():
-            moments = seen.setdefault(place, Moments.empty(x.shape[1], x.device))
-            if len(x) < ENOUGH_ROWS or held.counts(place):
-                held.hold(place, x)
-            else:
-                joining[place] = _Joining(x, moments.add_(x), (len(x),))
-        return joining
 
     @plain_tensors()
     def _flush(self) -> None:
         """Add all samples that are held to the moments."""
         self._check_complete()
+        same = bool(self._names.same)
+        x = Arrival.of_held(self._x, self._held_x)
+        y = x if same else Arrival.of_held(self._y, self._held_y)
+        new = self._new_pairs(x.joining, y.joining, same)
+        with self._whole():
+            x.write(self._x, self._held_x)
+            if not same:
+                y.write(self._y, self._held_y)
+            self._join_pairs(x.joining, y.joining, new)
+            self._held_x.clear()
+            self._held_y.clear()
 
-        def take(seen: dict[int, Moments], held: RowBuffer) -> dict[int, _Joining]:
-            joining = {}
-            for place in held.places:
-                counts, (x, eps) = held.counts(place), held.take(place)
-                joining[place] = _Joining(x, seen[place].add_(x, eps), counts)
-            return joining
+    def _new_pairs(self, rows: dict[int, Joining], columns: dict[int, Joining], same: bool) -> dict[int, PairedColumn]:
+        """Return co-moments of no samples for those columns that have none yet."""
+        new = {}
+        for j, column in columns.items():
+            if j not in self._pairs:
+                kept = tuple(i for i in sorted(rows) if rows[i].counts == column.counts and (i < j or not same))
+                sizes = [rows[i].features for i in kept]
+                new[j] = PairedColumn(kept, CrossMoments.empty(sizes, column.addition.move.mean))
+        return new
 
-        rows = take(self._x, self._held_x)
-        self._join_pairs(rows, rows if self._names.same else take(self._y, self._held_y))
-
-    def _join_pairs(self, rows: dict[int, _Joining], columns: dict[int, _Joining]) -> None:
+    def _join_pairs(self, rows: dict[int, Joining], columns: dict[int, Joining], new: dict[int, PairedColumn]) -> None:
         """Add samples to the co-moments of all pairs of rows and columns that have had the same ones."""
+        self._pairs.update(new)
         together: dict[int, list[int]] = {}  # columns by the first of their rows, on which all others depend
         for j, column in columns.items():
-            pair = self._pairs.get(j)
-            ever = pair.rows if pair else range(j if self._names.same else len(self._x))
-            kept = tuple(i for i in ever if i in rows and rows[i].counts == column.counts)
-            if pair is None:
-                moments = CrossMoments.empty([len(self._x[i].mean) for i in kept], self._y[j].mean)
-                self._pairs[j] = PairedColumn(kept, moments)
-            else:
-                self._pairs[j] = self._kept(pair, kept)
-            if kept:
-                together.setdefault(kept[0], []).append(j)
+            pair = self._pairs[j]
+            self._pairs[j] = self._kept(
+                pair, tuple(i for i in pair.rows if i in rows and rows[i].counts == column.counts)
+            )
+            if self._pairs[j].rows:
+                together.setdefault(self._pairs[j].rows[0], []).append(j)
         for js in together.values():
             # layers that have had the same rows ever are in the same order everywhere: the others' rows come first
-            most = max((self._pairs[j].rows for j in js), key=len)
-            parts = [
-                Column(self._pairs[j].moments, len(self._pairs[j].rows), columns[j].x, columns[j].move) for j in js
-            ]
-            add_together([rows[i].x for i in most], [rows[i].move for i in most], parts)
+            most = [rows[i].addition for i in max((self._pairs[j].rows for j in js), key=len)]
+            sides = [(self._pairs[j], columns[j].addition) for j in js]
+            parts = [Column(pair.moments, len(pair.rows), y.x, y.move) for pair, y in sides]
+            add_together([x.x for x in most], [x.move for x in most], parts)
 
     def _kept(self, pair: PairedColumn, rows: tuple[int, ...]) -> PairedColumn:
         """Return a column with some of its rows; itself where they are all of them."""
@@ -329,6 +331,7 @@ class PairGathering(Metric):
         return PairedColumn(rows, pair.moments.kept(sizes, [pair.rows.index(i) for i in rows]))
 
     def _check_complete(self) -> None:
+        self._check_whole()
         if self._missing:
             raise ValueError(f"batch {self.batches} lacks {', '.join(map(repr, self._missing))}: call update_column")
 

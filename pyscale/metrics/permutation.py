@@ -73,6 +73,7 @@ class PermutationNull(Metric):
         Raises:
             ValueError: The shapes do not fit.
         """
+        self._check_whole()
         if n < 4:
             return self
         seen = None if self._sums is None else tuple(self._sums.shape[1:])
@@ -93,8 +94,7 @@ class PermutationNull(Metric):
             a, b = order[i], order[j]
             high, low = torch.maximum(a, b), torch.minimum(a, b)
             sums.append(2 * hsic_pairs(v, w[:, high * (high - 1) // 2 + low]))
-        self._join(torch.stack(sums))
-        self.batches += 1
+        self._join(torch.stack(sums), 1)
         return self
 
     def compute(self) -> NDArray[np.float64]:
@@ -103,6 +103,7 @@ class PermutationNull(Metric):
         Raises:
             ValueError: No minibatch of at least 4 samples was seen.
         """
+        self._check_whole()
         if self._sums is None:
             raise ValueError("no minibatch of at least 4 samples was seen; call update_packed first")
         sums: NDArray[np.float64] = self._sums.cpu().numpy().copy()
@@ -127,15 +128,9 @@ class PermutationNull(Metric):
         pvalues: NDArray[np.float64] = np.where(np.isnan(values), np.nan, (1 + hits) / (1 + self.permutations))
         return pvalues
 
-    def reset(self) -> Self:
-        """Forget all minibatches; the permutations begin anew.
-
-        Returns:
-            The null itself.
-        """
+    def _forget(self) -> None:
         self._sums = None
-        self.batches = 0
-        return self
+        self.batches = 0  # the permutations begin anew
 
     def _batch_seed(self) -> int:
         """Return a seed that differs for every minibatch and does not depend on how many draws others took."""
@@ -147,12 +142,11 @@ class PermutationNull(Metric):
         orders = torch.stack([torch.randperm(n, generator=generator) for _ in range(self.permutations)])
         return orders.to(device, non_blocking=True)
 
-    def _join(self, sums: Tensor) -> None:
-        if self._sums is None:
-            self._device = self._device or sums.device
-            self._sums = sums.to(self._device, copy=True)
-        else:
-            self._sums = self._sums + sums
+    def _join(self, sums: Tensor, batches: int) -> None:
+        device = self._device or sums.device
+        joined = sums.to(device, copy=True) if self._sums is None else self._sums + sums
+        with self._whole():
+            self._device, self._sums, self.batches = device, joined, self.batches + batches
 
     def _options(self) -> dict[str, Any]:
         return {"permutations": self.permutations}
@@ -171,11 +165,11 @@ class PermutationNull(Metric):
         seed, batches, sums = int(state["seed"]), int(state["batches"]), state.get("sums")
         if sums is not None and (sums.ndim != 3 or len(sums) != self.permutations):
             raise ValueError(f"'sums' of the state has shape {tuple(sums.shape)}; expected {self.permutations} draws")
-        self._sums, self.seed, self.batches = None, seed, batches
-        if sums is not None:
-            self._join(sums)
+        with self._whole():
+            self._sums, self.seed, self.batches = None, seed, batches
+            if sums is not None:
+                self._join(sums, 0)
 
     def _merge(self, other: Self) -> None:
         if other._sums is not None:
-            self._join(other._sums)
-        self.batches += other.batches
+            self._join(other._sums, other.batches)

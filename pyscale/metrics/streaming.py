@@ -24,8 +24,8 @@ from pyscale.metrics.canonical import (
 from pyscale.metrics.cross_moments import Column, CrossMoments, add_together
 from pyscale.metrics.inputs import as_pair
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, Estimator
-from pyscale.metrics.moments import Moments, gram_product
-from pyscale.metrics.row_buffer import ENOUGH_ROWS, RowBuffer
+from pyscale.metrics.moments import Addition, Moments, gram_product
+from pyscale.metrics.row_buffer import ENOUGH_ROWS, RowBuffer, copied
 from pyscale.metrics.spectra import nuclear_norms
 from pyscale.metrics.validity import check_finite, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
@@ -49,10 +49,11 @@ class PairMoments(NamedTuple):
         """Return a copy on ``device``."""
         return PairMoments(self.x.to(device), self.y.to(device), self.xy.to(device))
 
-    def add_(self, x: Tensor, y: Tensor, eps_x: float | None = None, eps_y: float | None = None) -> None:
-        """Add samples, (n, p) and (n, q), and the rounding units of the types they came in, if they are in others."""
-        move_x, move_y = self.x.add_(x, eps_x), self.y.add_(y, eps_y)
-        add_together([x], [move_x], [Column(self.xy, 1, y, move_y)])
+    def join_(self, x: Addition, y: Addition) -> None:
+        """Add samples, of which the additions to the moments of both layers were made."""
+        self.x.join_(x)
+        self.y.join_(y)
+        add_together([x.x], [x.move], [Column(self.xy, 1, y.x, y.move)])
 
     def merge_(self, other: PairMoments) -> None:
         """Add the samples of ``other``, which is only read."""
@@ -64,7 +65,7 @@ class PairMoments(NamedTuple):
 class StreamingPair(Metric):
     """A metric of two layers computed from their centred co-moments, in O(p² + q² + pq) float64 numbers.
 
-    Up to 1023 samples, of up to 256 MiB and one update, are held until there are more of them or somebody asks: many
+    The samples of small updates are held until an update finds 1024 of them, or 256 MiB, or until somebody asks: many
     small updates cost little more than one. When that is changes the result by rounding alone.
     """
 
@@ -76,6 +77,7 @@ class StreamingPair(Metric):
     @property
     def n(self) -> int:
         """Samples seen so far."""
+        self._check_whole()
         return 0 if self._moments is None else self._moments.x.n + self._held.rows(0)
 
     @plain_tensors()
@@ -93,6 +95,7 @@ class StreamingPair(Metric):
             TypeError: An argument is no floating-point array.
             ValueError: Shapes or devices do not fit one another or earlier updates, or there is NaN or infinity.
         """
+        self._check_whole()
         tx, ty = as_pair(x, y)
         self._check_sizes(tx, ty)
         if len(tx) == 0:
@@ -100,28 +103,19 @@ class StreamingPair(Metric):
         if not bool(torch.isfinite(tx).all() & torch.isfinite(ty).all()):
             check_finite(tx, "values of x")
             check_finite(ty, "values of y")
-        if self._moments is None:
-            self._device = tx.device
-            self._moments = PairMoments.empty(tx.shape[1], ty.shape[1], tx.device)
-        self._add(self._moments, tx, ty)
-        self._numpy = not isinstance(x, Tensor)
+        self._add(tx, ty, not isinstance(x, Tensor))
         return self
 
-    def reset(self) -> Self:
-        """Forget all samples.
-
-        Returns:
-            The metric itself.
-        """
+    def _forget(self) -> None:
         self._moments = None
         self._held.clear()
-        return self
 
     @abstractmethod
     def _options(self) -> dict[str, Any]: ...
 
     def _seen(self, least: int = 2) -> PairMoments:
         """Return the moments of at least ``least`` samples, or raise ValueError."""
+        self._check_whole()
         if self._moments is None:
             raise ValueError("no samples were seen; call update first")
         if self.n < least:
@@ -148,23 +142,29 @@ class StreamingPair(Metric):
                 if t.shape[1] != len(seen.mean):
                     raise ValueError(f"{name} has {t.shape[1]} features; earlier updates had {len(seen.mean)}")
 
-    def _add(self, moments: PairMoments, x: Tensor, y: Tensor) -> None:
+    def _add(self, x: Tensor, y: Tensor, numpy: bool) -> None:
         """Hold samples, or add them where there are enough."""
-        if len(x) >= ENOUGH_ROWS:
-            self._flush()
-            moments.add_(x, y)
-            return
-        self._held.hold(0, x)
-        self._held.hold(1, y)
-        if self._held.full:
-            self._flush()
+        few = len(x) < ENOUGH_ROWS
+        if self._held.full or not few:
+            self._flush()  # a step of its own: whether it fails or not, nothing of this update has been seen
+        moments = self._moments or PairMoments.empty(x.shape[1], y.shape[1], x.device)
+        pieces = (copied(x), copied(y)) if few else ()
+        additions = () if few else (moments.x.adding(x), moments.y.adding(y))
+        with self._whole():
+            self._device, self._moments, self._numpy = x.device, moments, numpy
+            for place, piece in enumerate(pieces):
+                self._held.hold(place, piece)
+            if additions:
+                moments.join_(*additions)
 
     @plain_tensors()
     def _flush(self) -> None:
         """Add the samples held to the moments."""
         if self._moments is not None and self._held.rows(0):
-            (x, eps_x), (y, eps_y) = self._held.take(0), self._held.take(1)
-            self._moments.add_(x, y, eps_x, eps_y)
+            x, y = (m.adding(*self._held.samples(i)) for i, m in enumerate((self._moments.x, self._moments.y)))
+            with self._whole():
+                self._moments.join_(x, y)
+                self._held.clear()
 
     def _layout(self) -> dict[str, Any] | None:
         if self._moments is None:
@@ -188,26 +188,29 @@ class StreamingPair(Metric):
             loaded = PairMoments(*sides, CrossMoments.from_state(state["xy"]))
             sizes = {"x": loaded.x.mean, "y": loaded.y.mean, "xy": loaded.xy.S}
             check_shapes(sizes, {"x": "p", "y": "q", "xy": "pq"})
-        self.reset()
-        self._numpy = numpy
-        if loaded is not None:
-            self._adopt(loaded)
+        loaded = None if loaded is None else loaded.to(self._device or loaded.x.mean.device)
+        with self._whole():
+            self._forget()
+            self._adopt(loaded, numpy)
 
     def _merge(self, other: Self) -> None:
         other._flush()
         if other._moments is None:
             return
         if self._moments is None:
-            self._numpy = other._numpy
-            self._adopt(other._moments)
+            copies = other._moments.to(self._device or other._moments.x.mean.device)
+            with self._whole():
+                self._adopt(copies, other._numpy)
             return
         self._flush()
-        self._moments.merge_(other._moments)
+        with self._whole():
+            self._moments.merge_(other._moments)
 
-    def _adopt(self, moments: PairMoments) -> None:
-        """Take a copy of all that another has seen, having seen nothing."""
-        self._device = self._device or moments.x.mean.device
-        self._moments = moments.to(self._device)
+    def _adopt(self, moments: PairMoments | None, numpy: bool) -> None:
+        """Take for its own what another has seen, having seen nothing."""
+        self._moments, self._numpy = moments, numpy
+        if moments is not None:
+            self._device = moments.x.mean.device
 
 
 class StreamingCKA(StreamingPair):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pyscale as ps
-from pyscale.metrics import AllPairsMoments, bytes_needed, pair_gathering, pair_products, row_buffer, spectra
+from pyscale.metrics import AllPairsMoments, arrivals, bytes_needed, pair_gathering, pair_products, row_buffer, spectra
 from tests.metrics.samples import correlated, rotation
 
 CUTS = (0, 1, 2, 9, 40, 60)
@@ -187,7 +187,8 @@ def test_pairs_with_different_numbers_of_rows():
 @pytest.mark.parametrize("enough", [1, 8, 25, 1000])
 def test_how_many_rows_are_held_is_of_no_account(monkeypatch, enough):
     """Grids that differ, change between batches and part ways for good; columns at once and one at a time."""
-    monkeypatch.setattr(pair_gathering, "ENOUGH_ROWS", enough)
+    for module in (pair_gathering, arrivals):
+        monkeypatch.setattr(module, "ENOUGH_ROWS", enough)
     monkeypatch.setattr(row_buffer, "ENOUGH_ROWS", enough)
     rng = np.random.default_rng(0)
     counts = {"a": (9, 30, 7, 12), "b": (9, 30, 7, 12), "c": (4, 10, 3, 12), "d": (9, 10, 7, 12)}  # d leaves a and b
