@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import warnings
@@ -146,14 +145,18 @@ def _main() -> None:
     contest = Contest.of(case["models"], case["batch"], case["pixels"])
     call = CONTENDERS[case["contender"]]
     call(Contest.of(["cifar_resnet8"] * 2, 8, 32))  # imports, pools of threads
-    before = _resident()
+    before = _memory("VmRSS")
     call(contest)
-    print(max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before))
+    print(max(0, _memory("VmHWM") - before))
 
 
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def _memory(entry: str) -> int:
+    """Return the bytes this program holds, "VmRSS", or ever held, "VmHWM".
+
+    ``getrusage`` would tell of the process it was started from, too.
+    """
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith(entry)).split()[1])
 
 
 if __name__ == "__main__":
