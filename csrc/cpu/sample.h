@@ -11,7 +11,8 @@ namespace pyscale::cpu {
 // A centred Gram does not change when a constant is taken off a feature, whichever it is. The mean
 // of the middle half of kSamples rows is nearly as good a choice as the mean of all, costs a pass
 // over these few, and is not moved by a sample far away from the others. What it can cost at most
-// is derived in cuda/sample.cu, which does the same.
+// is derived in cuda/sample.cu, which does the same, save that it takes the mean of fewer rows:
+// its bfloat16 products have no digits to spare.
 template <class T>
 class Sample {
  public:

@@ -12,7 +12,7 @@
 //
 // for s - m is in every feature a mean of kSamples / 2 elements of X_c, so that |s - m|^2 <= 2
 // |X_c|^2 / kSamples. For rows in no particular order it is about 1 + 1 / kSamples. Fewer rows than
-// kSamples are all sampled, and each stands for several: of four or more, one is a quarter at most.
+// kSamples are all sampled, and their mean is taken.
 //
 // The sampled rows also tell whether products of the numbers as they are would do: mean squares are
 // compared with those about s. Rows that mislead here cost digits, but again boundedly: kappa for s
@@ -90,34 +90,31 @@ __device__ void sort(A (&y)[kSamples]) {
 // A feature of the sampled rows, in the shift's type.
 template <class A>
 struct Samples {
-  A x[kSamples];
+  A x[kSamples];  // beyond `count` the first again
   int count;
 
-  // `apart`: elements from one sampled row to the next. Fewer than kSamples stand several times
-  // each.
+  // `apart`: elements from one sampled row to the next.
   template <class T>
   __device__ Samples(const T* column, int64_t apart, int count) : count(count) {
+    x[0] = widen(*column);
 #pragma unroll
-    for (int s = 0; s < kSamples; ++s)
-      x[s] = static_cast<A>(widen(column[s * count / kSamples * apart]));
-  }
-
-  // Whether x[s] is no repetition.
-  __device__ bool first(int s) const {
-    return s == 0 || s * count / kSamples != (s - 1) * count / kSamples;
+    for (int s = 1; s < kSamples; ++s) {
+      column += apart;
+      x[s] = s < count ? static_cast<A>(widen(*column)) : x[0];
+    }
   }
 
   // Added as differences from the first: a constant feature's mean is that constant to the bit.
   __device__ A mean() const {
     A sum = 0;
 #pragma unroll
-    for (int s = 1; s < kSamples; ++s)
-      if (first(s)) sum += x[s] - x[0];
+    for (int s = 1; s < kSamples; ++s) sum += x[s] - x[0];
     return x[0] + sum * (A{1} / static_cast<A>(count));
   }
 
-  // The mean of the middle half.
+  // The mean of the middle half; of fewer than kSamples numbers, of all.
   __device__ A middle() const {
+    if (count < kSamples) return mean();
     A y[kSamples];
 #pragma unroll
     for (int s = 0; s < kSamples; ++s) y[s] = x[s];
@@ -132,7 +129,7 @@ struct Samples {
     A sum = 0;
 #pragma unroll
     for (int s = 0; s < kSamples; ++s)
-      if (first(s)) sum += (x[s] - about) * (x[s] - about);
+      if (s < count) sum += (x[s] - about) * (x[s] - about);
     return sum;
   }
 

@@ -79,7 +79,7 @@ def test_as_many_turns_as_fit(clock):
 
 
 def test_settling_waits_for_spinning_threads(monkeypatch):
-    used = iter([0.0, 0.002, 0.002, 0.004, 0.004, 0.004])  # busy, busy, at rest
+    used = iter([0, 1, 1, 2, 2, 2])  # seconds: busy, busy, at rest
     slices = []
     monkeypatch.setattr(racing.time, "process_time", lambda: next(used))
     monkeypatch.setattr(racing.time, "sleep", slices.append)
@@ -122,7 +122,6 @@ def test_ceilings_are_measured(monkeypatch):
     found = ceilings.measured(shrink=1000)
     rates = [rate for name in ("float32", "float64", "copy", "read") for rate in getattr(found, name)]
     assert all(rate > 1e8 for rate in rates), "not even a hundred million a second"
-    assert found.float32[0] > 1.2 * found.float64[0], "half as wide, so about twice as many"
     assert [(row["ceiling"], row["cores"]) for row in found.rows({})][:2] == [
         ("float32", 1),
         ("float32", found.threads),

@@ -37,10 +37,8 @@ def sampled_rows(values):
 
 
 def shift_of(rows, exact):
-    """The mean of the middle half of sixteen numbers, fewer standing several times each; of all, for float64."""
-    if exact:
-        return rows.mean(axis=0)
-    return np.sort(rows[np.arange(SAMPLES) * len(rows) // SAMPLES], axis=0)[4:12].mean(axis=0)
+    """The mean of the middle half of sixteen numbers; of fewer, and for float64 products, the mean of all."""
+    return (np.sort(rows, axis=0)[4:12] if len(rows) == SAMPLES and not exact else rows).mean(axis=0)
 
 
 def condition(values, shift):
