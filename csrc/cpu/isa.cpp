@@ -15,15 +15,23 @@ extern const Kernels kernels_baseline;
 #ifdef PYSCALE_X86
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+#ifdef PYSCALE_AVX512BF16
+extern const Kernels kernels_avx512bf16;
+#endif
 #endif
 
 namespace {
 
 #ifdef PYSCALE_X86
-// Asked of the processor itself: not every Clang knows this feature's name.
+// Asked of the processor itself: not every compiler knows these features' names.
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+[[maybe_unused]] bool has_bf16() {
+  constexpr unsigned kBf16 = 1u << 5;  // of leaf 7, subleaf 1, register a
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kBf16) != 0;
 }
 #endif
 
@@ -34,11 +42,18 @@ bool runs_here([[maybe_unused]] const Kernels* kernels) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (kernels == &kernels_avx2) return avx2;
 #ifdef PYSCALE_NARROW
-  if (kernels == &kernels_avx512) return avx2;
+  const bool avx512 = avx2, bf16 = avx2;
+#else
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq");
+  const bool bf16 = avx512 && has_bf16();
 #endif
-  if (kernels == &kernels_avx512)
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (kernels == &kernels_avx512) return avx512;
+#ifdef PYSCALE_AVX512BF16
+  if (kernels == &kernels_avx512bf16) return bf16;
+#endif
+  static_cast<void>(bf16);
 #endif
   return true;
 }
@@ -60,6 +75,9 @@ const Kernels& choose() {
 const std::vector<const Kernels*>& compiled_kernels() {
   static const std::vector<const Kernels*> all = {
 #ifdef PYSCALE_X86
+#ifdef PYSCALE_AVX512BF16
+      &kernels_avx512bf16,
+#endif
       &kernels_avx512,
       &kernels_avx2,
 #endif

@@ -17,9 +17,21 @@ constexpr int64_t kDepth = 192;
 // Rows that a shift is taken from.
 constexpr int64_t kSamples = 16;
 
+// Two neighbours in a row of bfloat16 numbers as they lie in memory. Their products are exact in
+// float32, so they can be multiplied as they are where no shift is needed.
+using Pair = uint32_t;
+
+// How many features an element of a panel holds, and how many elements a row of a panel has.
+template <class T>
+constexpr int64_t kFeatures = 1;
+template <>
+inline constexpr int64_t kFeatures<Pair> = 2;
+template <class T>
+constexpr int64_t kSteps = kDepth / kFeatures<T>;
+
 // A panel holds `edge` rows of a matrix over at most kDepth features, in slices of `lanes` rows,
-// and those feature by feature: element (i, k) at (i / lanes * kDepth + k) * lanes + i % lanes. A
-// tile is the product of two panels: element (i, j) at i * edge + j, in float64.
+// and those step by step: element (i, k) at (i / lanes * kSteps + k) * lanes + i % lanes. A tile is
+// the product of two panels: element (i, j) at i * edge + j, in float64.
 
 constexpr int64_t kLineBytes = 64;
 
@@ -32,6 +44,23 @@ struct Ahead {
   int64_t step;      // lines at a time
   int64_t line = 0;  // of the row: the next
 };
+
+// panel[i, k] = rows[i, k] - shift[k] for i < count. Reads and writes whole vectors: steps is a
+// multiple of kWholeSteps. Slices of rows that have none are left as they are, and the rows that a
+// slice is short of repeat its last.
+template <class T>
+using Pack = void(T* panel,          // 64-byte aligned
+                  const char* rows,  // (count, steps), rows `pitch` bytes apart
+                  const T* shift,    // (steps)
+                  int64_t pitch, int64_t count, int64_t steps);
+
+// tile[i, j] += sum over k of A[i, k] B[j, k] for i < rows, j < columns; where `diagonal`, only j
+// <= i is promised. Whole groups of rows and registers of columns are computed: others than those
+// asked for may change too.
+template <class T>
+using Multiply = void(double* tile,  // (edge, edge), 64-byte aligned
+                      const T* A, const T* B, int64_t steps, int64_t rows, int64_t columns,
+                      bool diagonal, Ahead& ahead);
 
 template <class T>
 struct KernelSet {
@@ -49,29 +78,33 @@ struct KernelSet {
                  const T* rows,  // (count, kDepth), count <= kSamples
                  int64_t count);
 
-  // panel[i, k] = rows[i, k] - shift[k] for i < count. Reads and writes whole vectors: depth is a
-  // multiple of kDepthStep. Slices of rows that have none are left as they are, and the rows that a
-  // slice is short of repeat its last.
-  void (*pack)(T* panel,        // 64-byte aligned
-               const T* rows,   // (count, depth), rows `pitch` apart
-               const T* shift,  // (depth)
-               int64_t pitch, int64_t count, int64_t depth);
+  Pack<T>* pack;
+  Multiply<T>* multiply;
+};
 
-  // tile[i, j] += sum over k of A[i, k] B[j, k] for i < rows, j < columns; where `diagonal`, only j
-  // <= i is promised. Whole groups of rows and registers of columns are computed: others than those
-  // asked for may change too.
-  void (*multiply)(double* tile,  // (edge, edge), 64-byte aligned
-                   const T* A, const T* B, int64_t depth, int64_t rows, int64_t columns,
-                   bool diagonal, Ahead& ahead);
+// Tiles are those of KernelSet<float>. All null where the instruction set has no such products.
+template <>
+struct KernelSet<Pair> {
+  int64_t edge, lanes, groups;
+
+  // Whether products of the numbers as they are lose at most two bits of the digits that those less
+  // `shift` keep, as far as some rows tell: their mean squares are compared.
+  bool (*near_zero)(const float* rows,   // (count, kDepth)
+                    const float* shift,  // (kDepth)
+                    int64_t count);
+
+  Pack<Pair>* pack;  // takes no shift
+  Multiply<Pair>* multiply;
 };
 
 constexpr int64_t kMaxEdge = 32;
-constexpr int64_t kDepthStep = 16;  // the widest vector, in elements
+constexpr int64_t kWholeSteps = 16;  // the widest vector, in elements
 
 struct Kernels {
   const char* isa;
   KernelSet<float> f32;
   KernelSet<double> f64;
+  KernelSet<Pair> pairs;
 };
 
 }  // namespace pyscale::cpu

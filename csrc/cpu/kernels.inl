@@ -2,6 +2,7 @@
 // namespace,
 //   kVectorBytes  the width of a register
 //   kAccumulators how many registers may hold sums
+//   PYSCALE_PAIRS if bfloat16 numbers are to be multiplied in pairs
 // and includes this file in that namespace. GCC's and Clang's vector extensions stand in for
 // intrinsics: a wider register changes a constant, not the source.
 
@@ -15,7 +16,7 @@ template <class T>
 struct VectorOf {
   static constexpr int lanes = kVectorBytes / static_cast<int>(sizeof(T));
   typedef T type __attribute__((vector_size(kVectorBytes)));
-  typedef T unaligned __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+  typedef T unaligned __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
 };
 template <class T>
 using Vector = typename VectorOf<T>::type;
@@ -23,8 +24,12 @@ template <class T>
 constexpr int kLanes = VectorOf<T>::lanes;
 
 template <class T>
-inline Vector<T> read(const T* at) {
+inline Vector<T> read_bytes(const char* at) {
   return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(at);
+}
+template <class T>
+inline Vector<T> read(const T* at) {
+  return read_bytes<T>(reinterpret_cast<const char*>(at));
 }
 template <class T>
 inline void write(T* at, Vector<T> x) {
@@ -178,20 +183,25 @@ inline void transpose(Vector<T>* square) {
 }
 
 template <class T>
-void pack(T* __restrict__ panel, const T* rows, const T* shift, int64_t pitch, int64_t count,
-          int64_t depth) {
+void pack(T* __restrict__ panel, const char* rows, const T* shift, int64_t pitch, int64_t count,
+          int64_t steps) {
   constexpr int lanes = kLanes<T>;
-  for (int64_t i = 0; i < count; i += lanes, panel += kDepth * lanes, rows += lanes * pitch) {
+  for (int64_t i = 0; i < count; i += lanes, panel += kSteps<T> * lanes, rows += lanes * pitch) {
     const int64_t last =
         count - i - 1;  // rows that are missing are read from the last one, and dropped
-    const T* at[lanes];
+    const char* at[lanes];
 #pragma GCC unroll 16
     for (int r = 0; r < lanes; ++r) at[r] = rows + (r < last ? r : last) * pitch;
-    for (int64_t k = 0; k < depth; k += lanes) {
-      const Vector<T> s = read(shift + k);
+    for (int64_t k = 0; k < steps; k += lanes) {
       Vector<T> square[lanes];
 #pragma GCC unroll 16
-      for (int r = 0; r < lanes; ++r) square[r] = read(at[r] + k) - s;
+      for (int r = 0; r < lanes; ++r)
+        square[r] = read_bytes<T>(at[r] + k * static_cast<int64_t>(sizeof(T)));
+      if constexpr (kFeatures<T> == 1) {
+        const Vector<T> s = read(shift + k);
+#pragma GCC unroll 16
+        for (int r = 0; r < lanes; ++r) square[r] -= s;
+      }
       transpose<T>(square);
 #pragma GCC unroll 16
       for (int r = 0; r < lanes; ++r) write(panel + (k + r) * lanes, square[r]);
@@ -200,6 +210,54 @@ void pack(T* __restrict__ panel, const T* rows, const T* shift, int64_t pitch, i
 }
 
 // ---- multiply: the product of two panels ----
+
+// The type that products are added in.
+template <class T>
+struct SumOf {
+  using type = T;
+};
+template <>
+struct SumOf<Pair> {
+  using type = float;
+};
+template <class T>
+using Sum = typename SumOf<T>::type;
+
+template <class T>
+inline void add_products(Vector<T>& sum, T a, Vector<T> b) {
+  sum += a * b;
+}
+
+#ifdef PYSCALE_PAIRS
+inline void add_products(Vector<float>& sum, Pair a, Vector<Pair> b) {
+#ifdef __AVX512BF16__
+  sum = _mm512_dpbf16_ps(sum, (__m512bh)(Vector<Pair>{} + a), (__m512bh)b);
+#else  // the same in float32: a bfloat16 number is the upper half of one
+  constexpr Pair upper = 0xffff0000u;
+  sum += bits_to_float(a & upper) * (Vector<float>)(b & upper);
+  sum += bits_to_float(a << 16) * (Vector<float>)(b << 16);
+#endif
+}
+
+bool near_zero(const float* rows, const float* shift, int64_t count) {
+  constexpr float most = 4;
+  Vector<float> squares = {}, centred = {};
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t k = 0; k < kDepth; k += kLanes<float>) {
+      const Vector<float> x = read(rows + i * kDepth + k), y = x - read(shift + k);
+      squares += x * x;
+      centred += y * y;
+    }
+  float about_zero = 0, about_shift = 0;
+  for (int lane = 0; lane < kLanes<float>; ++lane) {
+    about_zero += squares[lane];
+    about_shift += centred[lane];
+  }
+  // About a centre of their own numbers lie closer than about that of all: by (count - 1) / count.
+  const float all = static_cast<float>(count);
+  return about_zero * (all - 1) <= most * about_shift * all;
+}
+#endif
 
 // The most rows that `registers` registers of columns can be multiplied with, dividing a register's
 // lanes.
@@ -214,24 +272,24 @@ constexpr int rows_for(int registers) {
 // What the next rows read again (`registers` slices of B, and the one of A) fits the first-level
 // cache.
 template <class T, int edge, int registers = edge / kLanes<T>>
-inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T* B, int64_t depth) {
+inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T* B, int64_t steps) {
   if constexpr (registers > 1)
     if (needed < registers)
-      return multiply_group<T, edge, registers - 1>(needed, tile, A, B, depth);
+      return multiply_group<T, edge, registers - 1>(needed, tile, A, B, steps);
   constexpr int lanes = kLanes<T>, rows = rows_for<T>(registers);
-  Vector<T> sums[rows][registers] = {};
+  Vector<Sum<T>> sums[rows][registers] = {};
 #pragma GCC unroll 4
-  for (int64_t k = 0; k < depth; ++k, A += lanes, B += lanes) {
+  for (int64_t k = 0; k < steps; ++k, A += lanes, B += lanes) {
     Vector<T> b[registers];
 #pragma GCC unroll 8
-    for (int v = 0; v < registers; ++v) b[v] = read(B + v * kDepth * lanes);
+    for (int v = 0; v < registers; ++v) b[v] = read(B + v * kSteps<T> * lanes);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < registers; ++v) sums[r][v] += A[r] * b[v];
+      for (int v = 0; v < registers; ++v) add_products(sums[r][v], A[r], b[v]);
   }
   // By way of memory: the compilers widen a loop over an array better than a register.
-  alignas(64) T results[rows][registers * lanes];
+  alignas(64) Sum<T> results[rows][registers * lanes];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
@@ -253,15 +311,15 @@ inline void fetch(Ahead& ahead) {
 }
 
 template <class T, int edge>
-void multiply(double* tile, const T* A, const T* B, int64_t depth, int64_t rows, int64_t columns,
+void multiply(double* tile, const T* A, const T* B, int64_t steps, int64_t rows, int64_t columns,
               bool diagonal, Ahead& ahead) {
   constexpr int lanes = kLanes<T>;
   const int64_t registers = (columns + lanes - 1) / lanes;
   for (int64_t i = 0; i < rows;) {
     fetch(ahead);
     const int64_t needed = diagonal ? i / lanes + 1 : registers;  // none above the diagonal
-    const T* a = A + (i / lanes) * kDepth * lanes + i % lanes;
-    i += multiply_group<T, edge>(needed, tile + i * edge, a, B, depth);
+    const T* a = A + (i / lanes) * kSteps<T> * lanes + i % lanes;
+    i += multiply_group<T, edge>(needed, tile + i * edge, a, B, steps);
   }
 }
 
@@ -285,5 +343,12 @@ constexpr Kernels make_kernels(const char* isa) {
            {load<Double, double>, load<Float, double>, load<Half, double>, load<BFloat16, double>},
            middle<double>,
            pack<double>,
-           multiply<double, kEdge<double>>}};
+           multiply<double, kEdge<double>>},
+#ifdef PYSCALE_PAIRS
+          {kEdge<Pair>, kLanes<Pair>, kEdge<Pair> / rows_for<Pair>(kVectors), near_zero, pack<Pair>,
+           multiply<Pair, kEdge<Pair>>}
+#else
+          {}
+#endif
+  };
 }

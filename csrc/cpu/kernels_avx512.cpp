@@ -1,4 +1,4 @@
-// AVX-512: 512-bit registers, and twice as many of them.
+// AVX-512.
 #include <immintrin.h>
 
 #include "cpu/kernels.h"
@@ -6,11 +6,7 @@
 namespace pyscale::cpu {
 namespace {
 
-constexpr int kVectorBytes = 64;
-// Three registers of columns would fill 48 KiB of first-level cache with what every group reads.
-constexpr int kVectors = 2;
-constexpr int kAccumulators = 24;  // of 32 registers
-#include "cpu/kernels.inl"
+#include "cpu/avx512.inl"
 
 }  // namespace
 

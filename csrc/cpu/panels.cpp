@@ -1,6 +1,7 @@
 #include "cpu/panels.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace pyscale::cpu {
 
@@ -12,39 +13,53 @@ template <>
 const KernelSet<double>& kernel_set<double>() {
   return kernels().f64;
 }
+template <>
+const KernelSet<Pair>& kernel_set<Pair>() {
+  return kernels().pairs;
+}
 
 template <class T>
 Panels<T>::Panels(int64_t rows)
     : kernels_(kernel_set<T>()),
       rows_(rows),
       panels_(divide_up(rows, kernels_.edge)),
-      packed_(make_buffer<T>(panels_ * kernels_.edge * kDepth, "packed features")),
+      packed_(make_buffer<T>(panels_ * kernels_.edge * kSteps<T>, "packed features")),
       loaded_(make_buffer<T>(kernels_.edge * kPitch)) {}
 
 // Whole vectors are read, so that the last features of a row, if no whole vector, take the detour
 // over `loaded_` as well as numbers of another type.
 template <class T>
 void Panels<T>::pack(const Matrix& X, int64_t first, int64_t depth, const T* shift) {
-  const int64_t edge = kernels_.edge, padded = divide_up(depth, kDepthStep) * kDepthStep;
-  const bool as_it_is = size_of(X.dtype) == sizeof(T) && padded == depth;
+  const int64_t edge = kernels_.edge, whole = kWholeSteps * kFeatures<T>;
+  const int64_t steps = divide_up(depth, whole) * kWholeSteps;
+  const bool directly = as_it_is(X) && depth % whole == 0;
   T* panel = packed_.get();
-  for (int64_t i = 0; i < rows_; i += edge, panel += edge * kDepth) {
+  for (int64_t i = 0; i < rows_; i += edge, panel += edge * kSteps<T>) {
     const int64_t count = std::min(edge, rows_ - i);
-    if (as_it_is) {
-      kernels_.pack(panel, reinterpret_cast<const T*>(X.at(i, first)), shift, X.pitch, count,
-                    depth);
+    if (directly) {
+      kernels_.pack(panel, X.at(i, first), shift, X.pitch * size_of(X.dtype), count, steps);
       continue;
     }
     for (int64_t r = 0; r < count; ++r) {
       T* row = loaded_.get() + r * kPitch;
-      load(row, X, i + r, first, depth);
-      std::fill(row + depth, row + padded, T{0});
+      std::fill(row + depth / kFeatures<T>, row + steps, T{0});
+      load_row(row, X, i + r, first, depth);
     }
-    kernels_.pack(panel, loaded_.get(), shift, kPitch, count, padded);
+    kernels_.pack(panel, reinterpret_cast<const char*>(loaded_.get()), shift,
+                  kPitch * static_cast<int64_t>(sizeof(T)), count, steps);
   }
+}
+
+template <class T>
+void Panels<T>::load_row(T* out, const Matrix& X, int64_t i, int64_t first, int64_t depth) {
+  if constexpr (kFeatures<T> == 1)
+    load(out, X, i, first, depth);
+  else
+    std::memcpy(out, X.at(i, first), static_cast<size_t>(depth * size_of(X.dtype)));
 }
 
 template class Panels<float>;
 template class Panels<double>;
+template class Panels<Pair>;
 
 }  // namespace pyscale::cpu

@@ -18,24 +18,29 @@ void load(T* out, const Matrix& X, int64_t i, int64_t first, int64_t count) {
   kernel_set<T>().load[static_cast<int>(X.dtype)](out, X.at(i, first), count);
 }
 
+// Of T = float or double, whatever the type of X; or Pair, of bfloat16 rows.
 template <class T>
 class Panels {
  public:
   explicit Panels(int64_t rows);
 
-  // Packs features `first` to `first + depth` of X, depth <= kDepth, less `shift` (kDepth).
+  // Packs features `first` to `first + depth` of X, depth <= kDepth, less `shift` (kDepth), which
+  // pairs have none of.
   void pack(const Matrix& X, int64_t first, int64_t depth, const T* shift);
 
   // Panel i holds rows i * edge and on.
-  const T* panel(int64_t i) const { return packed_.get() + i * kernels_.edge * kDepth; }
+  const T* panel(int64_t i) const { return packed_.get() + i * kernels_.edge * kSteps<T>; }
 
  private:
   // One line more than the features: a power of two would put all rows in the same few cache sets.
-  static constexpr int64_t kPitch = kDepth + 64 / static_cast<int64_t>(sizeof(T));
+  static constexpr int64_t kPitch = kSteps<T> + 64 / static_cast<int64_t>(sizeof(T));
+
+  static bool as_it_is(const Matrix& X) { return size_of(X.dtype) * kFeatures<T> == sizeof(T); }
+  static void load_row(T* out, const Matrix& X, int64_t i, int64_t first, int64_t depth);
 
   const KernelSet<T>& kernels_;
   int64_t rows_, panels_;
-  Buffer<T> packed_;  // (panels, edge / lanes, kDepth, lanes)
+  Buffer<T> packed_;  // (panels, edge / lanes, kSteps, lanes)
   Buffer<T> loaded_;  // (edge, kPitch): rows that could not be packed from where they are
 };
 

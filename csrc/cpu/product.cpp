@@ -1,6 +1,7 @@
 #include "cpu/product.h"
 
 #include <optional>
+#include <type_traits>
 
 #include "cpu/panels.h"
 #include "cpu/parallel.h"
@@ -57,6 +58,7 @@ class Worker {
         constant_(options.check_constant),
         a_(A.rows) {
     if (!grid.symmetric) b_.emplace(B.rows);
+    if (multiplies_pairs(A, grid)) pairs_.emplace(A.rows);
   }
 
   // Returns whether all features of the part are constant.
@@ -72,6 +74,11 @@ class Worker {
   }
 
  private:
+  static bool multiplies_pairs(const Matrix& A, const Grid& grid) {
+    return std::is_same_v<T, float> && A.dtype == DType::bf16 && grid.symmetric &&
+           kernel_set<Pair>().multiply != nullptr;
+  }
+
   Range features(int64_t chunk) const {
     return {chunk * kDepth, std::min((chunk + 1) * kDepth, A_.columns)};
   }
@@ -86,21 +93,32 @@ class Worker {
       constant_ =
           constant_ && !sample_.surely_varies(epsilon(A_.dtype)) && constant(A_, first, depth);
     }
+    // Chunk by chunk: a centred Gram does not change with any feature's shift.
+    in_pairs_ = pairs_ && (!options_.shift || sample_.near_zero());
+    if (in_pairs_) return pairs_->pack(A_, first, depth, nullptr);
     a_.pack(A_, first, depth, shift);
     if (b_) b_->pack(B_, first, depth, shift);
   }
 
   void multiply(const Part& part, int64_t chunk) {
-    const KernelSet<T>& kernels = kernel_set<T>();
-    const Panels<T>& b = b_ ? *b_ : a_;
     const Range now = features(chunk);
     const Range next = chunk + 1 < part.chunks.end ? features(chunk + 1) : Range{0, 0};
+    if (in_pairs_)
+      multiply_panels(part, *pairs_, *pairs_, now.end - now.begin, next);
+    else
+      multiply_panels(part, a_, b_ ? *b_ : a_, now.end - now.begin, next);
+  }
+
+  template <class U>
+  void multiply_panels(const Part& part, const Panels<U>& a, const Panels<U>& b, int64_t depth,
+                       Range next) {
+    const KernelSet<U>& kernels = kernel_set<U>();
+    const int64_t steps = divide_up(depth, kFeatures<U>);
     Ahead ahead = ahead_of(A_, next, (part.tiles.end - part.tiles.begin) * kernels.groups);
     Cell at = grid_.at(part.tiles.begin);
     for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at))
-      kernels.multiply(part.sums + t * grid_.edge * grid_.edge, a_.panel(at.row),
-                       b.panel(at.column), now.end - now.begin,
-                       std::min(grid_.edge, grid_.rows - at.row * grid_.edge),
+      kernels.multiply(part.sums + t * grid_.edge * grid_.edge, a.panel(at.row), b.panel(at.column),
+                       steps, std::min(grid_.edge, grid_.rows - at.row * grid_.edge),
                        std::min(grid_.edge, grid_.columns - at.column * grid_.edge),
                        grid_.symmetric && at.row == at.column, ahead);
   }
@@ -111,6 +129,8 @@ class Worker {
   bool constant_;
   Panels<T> a_;
   std::optional<Panels<T>> b_;
+  std::optional<Panels<Pair>> pairs_;
+  bool in_pairs_ = false;  // the chunk at hand
   Sample<T> sample_;
   const T zeros_[kDepth] = {};
 };

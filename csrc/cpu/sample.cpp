@@ -20,6 +20,15 @@ void Sample<T>::load(const Matrix& X, int64_t first, int64_t depth) {
   kernel_set<T>().middle(shift_, rows_, count_);
 }
 
+template <>
+bool Sample<float>::near_zero() const {
+  return kernel_set<Pair>().near_zero(rows_, shift_, count_);
+}
+template <>
+bool Sample<double>::near_zero() const {
+  return false;
+}
+
 // Features of a constant X differ between two rows by at most 8 epsilon max_i |x_ij|: by 8 / (1 - 8
 // epsilon) epsilon of the sampled rows' largest, which is 8.54 epsilon for bfloat16, the coarsest.
 // Beyond 9 they surely vary.

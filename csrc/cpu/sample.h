@@ -22,6 +22,9 @@ class Sample {
   // (kDepth), 0 beyond the sampled features.
   const T* shift() const { return shift_; }
 
+  // Whether products of bfloat16 numbers as they are would do (KernelSet<Pair>).
+  bool near_zero() const;
+
   // Whether the sampled rows alone show that a feature of X is not constant to rounding.
   bool surely_varies(double epsilon) const;
 

@@ -42,14 +42,18 @@ class RunFolder:
         self._result = path / "result.json"
 
     def open(self, resume: bool) -> None:
-        """Start the folder, or check that what is there may be taken up.
+        """Start the folder, or check that what is there may be taken up; half-written files of a killed run go.
 
         Raises:
             ValueError: If ``resume`` and the folder holds a run that was asked for otherwise.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        files = (self._result, self.checkpoint, self._weights, self._history, self._config)
+        for file in files:
+            for unfinished in self.path.glob(f".{file.name}.*"):  # of a run that was killed as it wrote
+                unfinished.unlink(missing_ok=True)
         if not resume:
-            for file in (self._result, self.checkpoint, self._weights, self._history, self._config):
+            for file in files:
                 file.unlink(missing_ok=True)
         elif self._config.exists():
             self._check_same_run()

@@ -56,6 +56,39 @@ def test_large_means_cost_no_digits(name, centering):
     assert error(K.values, oracle.gram(x.values, centering=centering)) <= RELATIVE[name]
 
 
+@pytest.mark.parametrize("mean", [0.0, 0.5, 2.0, 30.0, "some", "one"])
+@pytest.mark.parametrize("centering", oracle.CENTERINGS)
+def test_bfloat16_is_as_exact_multiplied_in_pairs_as_shifted(centering, mean):
+    """Features with means are shifted, others multiplied as they are where the instruction set has such products."""
+    p = 3 * 192 + 57
+    values = samples(50, p, mean=0.0 if isinstance(mean, str) else mean)
+    if mean == "some":
+        values[:, 192:384] += 30
+    if mean == "one":  # sample, far from the others
+        values[7] += 100
+    for odd in (0, 1):
+        x = view(values[:, odd:], "bfloat16", spare=odd)
+        K, _ = gram(x, centering=centering)
+        assert error(K.values, oracle.gram(x.values, centering=centering)) <= 2e-6
+        assert np.array_equal(K.values, gram(x, centering=centering, threads=3)[0].values)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-38, 1e-40])  # 1e-38 is less than bfloat16's smallest normal number
+def test_bfloat16_squares_below_float32s_smallest_numbers_are_not_lost(size):
+    x = view(samples(20, 200, mean=0.0, scale=size), "bfloat16")
+    K, _ = gram(x)
+    assert error(K.values, oracle.gram(x.values, centering="double")) <= RELATIVE["bfloat16"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_bfloat16_that_is_not_finite_shows(value):
+    values = samples(9, 40, mean=0.0)
+    values[4, 33] = value
+    K, _ = gram(view(values, "bfloat16"), centering="none")
+    assert not np.isfinite(K.values[4, 4])
+    assert np.isfinite(np.delete(np.delete(K.values, 4, 0), 4, 1)).all()
+
+
 def test_cka_at_means_of_a_thousand_deviations():
     shared = samples(64, 500, mean=0.0)
     x, y = (view(shared + samples(64, 500, seed, mean=1000.0), "float32") for seed in (1, 2))

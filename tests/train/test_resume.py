@@ -225,6 +225,17 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
+def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
+    names = ["weights.pt", "history.csv", "result.json", "checkpoint.ckpt", "config.json"]
+    unfinished = [tmp_path / f".{name}.x1y2" for name in names]
+    others = [tmp_path / ".hidden", tmp_path / "notes.txt"]
+    for path in [*unfinished, *others]:
+        path.write_text("half")
+    fit(small_resnet(), small_digits(), **{**OPTIONS, "epochs": 1}, out=tmp_path)
+    assert [path for path in unfinished if path.exists()] == []
+    assert all(path.exists() for path in others)
+
+
 def test_a_folder_without_its_config_is_refused(tmp_path):
     (finished_run(tmp_path) / "config.json").unlink()
     with pytest.raises(ValueError, match=r"without its config\.json"):
