@@ -24,6 +24,8 @@ struct Matrix {
   char* at(int64_t i, int64_t j) const {
     return static_cast<char*>(data) + (i * pitch + j) * size_of(dtype);
   }
+  // Bytes between row starts; of a single row, whose pitch may be any number, 0.
+  int64_t stride() const { return rows > 1 ? pitch * size_of(dtype) : 0; }
 };
 
 constexpr bool operator==(const Matrix& a, const Matrix& b) {

@@ -37,7 +37,7 @@ void Panels<T>::pack(const Matrix& X, int64_t first, int64_t depth, const T* shi
   for (int64_t i = 0; i < rows_; i += edge, panel += edge * kSteps<T>) {
     const int64_t count = std::min(edge, rows_ - i);
     if (directly) {
-      kernels_.pack(panel, X.at(i, first), shift, X.pitch * size_of(X.dtype), count, steps);
+      kernels_.pack(panel, X.at(i, first), shift, X.stride(), count, steps);
       continue;
     }
     for (int64_t r = 0; r < count; ++r) {

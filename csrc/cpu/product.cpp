@@ -42,8 +42,7 @@ Ahead ahead_of(const Matrix& X, Range features, int64_t groups) {
   if (features.begin >= features.end) return {};
   const int64_t bytes = (features.end - features.begin) * size_of(X.dtype);
   const int64_t lines = divide_up(bytes, kLineBytes);
-  const int64_t pitch = X.rows > 1 ? X.pitch * size_of(X.dtype) : 0;  // of one row: anything
-  return {X.at(0, features.begin), pitch, X.rows, lines, divide_up(X.rows * lines, groups)};
+  return {X.at(0, features.begin), X.stride(), X.rows, lines, divide_up(X.rows * lines, groups)};
 }
 
 // What one thread does, with its own panels.

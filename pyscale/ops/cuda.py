@@ -22,7 +22,10 @@ _LEAST_CAPABILITY = (8, 0)  # float64 and bfloat16 tensor cores
 
 def serves(*tensors: Tensor) -> bool:
     """Return whether the CUDA kernels were built and take these tensors on the GPU they are on."""
-    return _native.HAS_CUDA and all(t.device.type == "cuda" and t.dtype in NATIVE and _able(t.device) for t in tensors)
+    for x in tensors:
+        if not (x.is_cuda and _native.HAS_CUDA and x.dtype in NATIVE and _able(x.device)):
+            return False
+    return bool(tensors)
 
 
 @cache

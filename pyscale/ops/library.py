@@ -14,35 +14,45 @@ import torch
 from torch import Tensor
 
 from pyscale.ops import cuda, gradients, native, products, reference
+from pyscale.ops.dispatch import passes_straight
 from pyscale.ops.dtypes import accumulator_dtype
-from pyscale.ops.memory import memory_errors
+from pyscale.ops.memory import MemoryErrors
 
 _LIBRARY = torch.library.Library("pyscale", "DEF")
 
 
-def _op(schema: str) -> Callable[[Callable[..., Any]], Any]:
-    """Register a function as the op of that schema, for every device; the decorated name is then torch's op.
+def _op(schema: str, tensors: int = 0) -> Callable[[Callable[..., Any]], Any]:
+    """Register a function as the op of that schema, for every device; the decorated name then calls torch's op.
 
+    Of an op whose first arguments are so many ``tensors``, it calls the function itself where torch would do no more.
     ``torch.library.custom_op`` would do the same and import the whole compiler at the first call, which takes seconds.
     """
     name = schema.partition("(")[0]
+    errors = MemoryErrors(f"pyscale.{name}")
 
     def register(function: Callable[..., Any]) -> Any:
         @wraps(function)
         def kernel(*arguments: Any) -> Any:
-            with memory_errors(f"pyscale.{name}"):
+            with errors:
                 return function(*arguments)
 
         _LIBRARY.define(schema, tags=torch.Tag.needs_exact_strides)
         _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
-        return getattr(torch.ops.pyscale, name).default
+        op = getattr(torch.ops.pyscale, name).default
+
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            return kernel(*arguments) if passes_straight(*arguments[:tensors]) else op(*arguments)
+
+        return call if tensors else op
 
     return register
 
 
 @_op(
     "gram(Tensor x, str kernel, str centering, float bandwidth, ScalarType out_dtype, int threads, "
-    "str precision) -> (Tensor, Tensor)"
+    "str precision) -> (Tensor, Tensor)",
+    tensors=1,
 )
 def gram(
     x: Tensor,
@@ -66,7 +76,8 @@ def gram(
 
 @_op(
     "packed_gram(Tensor x, str kernel, float bandwidth, ScalarType out_dtype, int threads, "
-    "str precision) -> (Tensor, Tensor)"
+    "str precision) -> (Tensor, Tensor)",
+    tensors=1,
 )
 def packed_gram(
     x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, threads: int, precision: str
@@ -101,7 +112,7 @@ def packed_grams(
     return torch.stack([v for v, _ in grams]), torch.stack([constant for _, constant in grams])
 
 
-@_op("hsic_pairs(Tensor v, Tensor w, int threads) -> Tensor")
+@_op("hsic_pairs(Tensor v, Tensor w, int threads) -> Tensor", tensors=2)
 def hsic_pairs(v: Tensor, w: Tensor, threads: int) -> Tensor:
     """Return all inner products (L, M) of the rows of ``v`` (L, N) and ``w`` (M, N), added in float64."""
     if native.serves(v, w):

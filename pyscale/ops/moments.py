@@ -11,7 +11,7 @@ from pyscale.ops import library, native
 from pyscale.ops.arrays import as_matrix, same_device, same_samples
 from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.gram import check_threads
-from pyscale.ops.memory import memory_errors
+from pyscale.ops.memory import MemoryErrors
 
 
 def add_moments_(
@@ -87,7 +87,7 @@ def merge_moments_(S: Tensor, T: Tensor, dx: Tensor, dy: Tensor, weight: float) 
     _check_row(dx, "dx", S.shape[0], S, "S")
     _check_row(dy, "dy", S.shape[1], S, "S")
     _check_number(weight, "weight")
-    with memory_errors("merge_moments_"):
+    with MemoryErrors("merge_moments_"):
         if native.serves(S, T) and S.is_contiguous():
             native.merge_moments(S, T, dx, dy, weight)
         else:

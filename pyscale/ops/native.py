@@ -14,7 +14,7 @@ use_torch_threads()
 
 def serves(*tensors: Tensor) -> bool:
     """Return whether the CPU kernels take these tensors; :mod:`pyscale.ops.reference` takes all others."""
-    return all(t.device.type == "cpu" and t.dtype in NATIVE for t in tensors)
+    return all(x.is_cpu and x.dtype in NATIVE for x in tensors)
 
 
 def gram(
@@ -22,7 +22,8 @@ def gram(
 ) -> tuple[Tensor, Tensor]:
     """Return the centred Gram matrix (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
     x = rows(x)
-    K = x.new_empty((len(x), len(x)), dtype=out_dtype)
+    n = x.shape[0]
+    K = torch.empty((n, n), dtype=out_dtype, device=x.device)
     constant = _native.gram(
         matrix(K),
         matrix(x),
@@ -31,7 +32,7 @@ def gram(
         bandwidth,
         threads or torch.get_num_threads(),
     )
-    return K, torch.tensor(constant)
+    return K, torch.full((), constant, device=x.device)
 
 
 def packed_gram(
@@ -39,11 +40,12 @@ def packed_gram(
 ) -> tuple[Tensor, Tensor]:
     """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
     x = rows(x)
-    v = x.new_empty((len(x) * (len(x) - 1) // 2,), dtype=out_dtype)
+    n = x.shape[0]
+    v = torch.empty(n * (n - 1) // 2, dtype=out_dtype, device=x.device)
     constant = _native.packed_gram(
         matrix(v[None]), matrix(x), getattr(_native.Kernel, kernel), bandwidth, threads or torch.get_num_threads()
     )
-    return v, torch.tensor(constant)
+    return v, torch.full((), constant, device=x.device)
 
 
 def hsic_pairs(v: Tensor, w: Tensor, threads: int) -> Tensor:
@@ -82,13 +84,15 @@ def merge_moments(S: Tensor, T: Tensor, dx: Tensor, dy: Tensor, weight: float) -
 
 def matrix(x: Tensor) -> _native.Matrix:
     """Return the core's view of a two-dimensional tensor, whose columns are adjacent; it does not keep ``x`` alive."""
-    pitch = x.stride(0) if len(x) > 1 else x.shape[1]
-    return _native.Matrix(x.data_ptr(), x.shape[0], x.shape[1], pitch, NATIVE[x.dtype])
+    rows, columns = x.shape
+    return _native.Matrix(x.data_ptr(), rows, columns, x.stride(0) if rows > 1 else columns, NATIVE[x.dtype])
 
 
 def rows(x: Tensor) -> Tensor:
     """Return ``x`` itself where its columns are adjacent, its rows apart and its numbers aligned, else a copy."""
-    adjacent = x.shape[1] <= 1 or x.stride(1) == 1
-    apart = len(x) <= 1 or x.stride(0) >= x.shape[1]
     aligned = x.data_ptr() % x.element_size() == 0  # a view of bytes can begin anywhere
+    if aligned and x.is_contiguous():
+        return x
+    adjacent = x.shape[1] <= 1 or x.stride(1) == 1
+    apart = x.shape[0] <= 1 or x.stride(0) >= x.shape[1]
     return x if adjacent and apart and aligned else x.clone(memory_format=torch.contiguous_format)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyscale import ops
-from pyscale.ops.memory import memory_errors
+from pyscale.ops.memory import MemoryErrors
 
 MANY = 12_000_000  # samples whose Gram no address space holds: 288 TB packed, in float32
 BEYOND = 1 << 46  # rows that share one row's memory; a copy is 512 TB
@@ -45,7 +45,7 @@ def test_sizes_beyond_counting():
 
 
 def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match="something else"), memory_errors("anything"):
+    with pytest.raises(RuntimeError, match="something else"), MemoryErrors("anything"):
         raise RuntimeError("something else")
-    with pytest.raises(torch.OutOfMemoryError), memory_errors("anything"):
+    with pytest.raises(torch.OutOfMemoryError), MemoryErrors("anything"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
