@@ -8,6 +8,10 @@
 #include <thread>
 #include <vector>
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -65,6 +69,23 @@ double rate(int threads, int64_t steps) {
   return 2.0 * kBytes / sizeof(Number) * kChains * steps * threads / taken;
 }
 
+#ifdef __AVX512BF16__
+// Each step adds two products of bfloat16 numbers to every float32 number.
+void pair_chains(int64_t steps) {
+  __m512 s[kChains];
+  const __m512 one = _mm512_set1_ps(1), small = _mm512_set1_ps(0.001f);
+  const __m512bh a = _mm512_cvtne2ps_pbh(one, small), b = _mm512_cvtne2ps_pbh(small, one);
+  for (int j = 0; j < kChains; ++j) s[j] = _mm512_set1_ps(static_cast<float>(j));
+  for (int64_t i = 0; i < steps; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kChains; ++j) s[j] = _mm512_dpbf16_ps(s[j], a, b);
+  }
+  __m512 total = s[0];
+  for (int j = 1; j < kChains; ++j) total = _mm512_add_ps(total, s[j]);
+  sink = total[0];
+}
+#endif
+
 void sum(const char* from, int64_t bytes) {
   Words s[8] = {};
   for (int64_t i = 0; i + 8 * kBytes <= bytes; i += 8 * kBytes)
@@ -81,6 +102,15 @@ extern "C" {
 // Floating-point operations a second.
 double fma_float32(int threads, int64_t steps) { return rate<Floats, float>(threads, steps); }
 double fma_float64(int threads, int64_t steps) { return rate<Doubles, double>(threads, steps); }
+
+// Of bfloat16 numbers, with float32 sums: what there are instructions for, float32's otherwise.
+double fma_bfloat16(int threads, int64_t steps) {
+#ifdef __AVX512BF16__
+  return 4.0 * (kBytes / sizeof(float)) * kChains * steps * threads / seconds(threads, [&](int) { pair_chains(steps); });
+#else
+  return fma_float32(threads, steps);
+#endif
+}
 
 // Bytes a second, what is read and what is written both counted. Each thread has its own share of the buffers.
 double copy(char* to, const char* from, int64_t bytes, int threads) {

@@ -30,12 +30,13 @@ _AGAIN = 8  # by which the work is divided when a peak is measured once more
 class Ceilings:
     """Rates a second of one thread and of all: floating-point operations, or bytes.
 
-    ``copy`` counts what is read and what is written.
+    ``copy`` counts what is read and what is written; ``bfloat16`` is the rate of bfloat16 products with float32 sums.
     """
 
     threads: int
     float32: tuple[float, float]
     float64: tuple[float, float]
+    bfloat16: tuple[float, float]
     copy: tuple[float, float]
     read: tuple[float, float]
 
@@ -51,7 +52,13 @@ class Ceilings:
         """Return a row for each rate."""
         return [
             {"ceiling": name, "cores": cores, "value": f"{rate / 1e9:.4g}", "unit": unit, **origin}
-            for name, unit in (("float32", "GFLOP/s"), ("float64", "GFLOP/s"), ("copy", "GB/s"), ("read", "GB/s"))
+            for name, unit in (
+                ("float32", "GFLOP/s"),
+                ("float64", "GFLOP/s"),
+                ("bfloat16", "GFLOP/s"),
+                ("copy", "GB/s"),
+                ("read", "GB/s"),
+            )
             for cores, rate in zip((1, self.threads), getattr(self, name), strict=True)
         ]
 
@@ -67,6 +74,7 @@ def measured(shrink: int = 1) -> Ceilings:
     rates: dict[str, Callable[[int], float]] = {
         "float32": lambda n: library.fma_float32(n, steps),
         "float64": lambda n: library.fma_float64(n, steps),
+        "bfloat16": lambda n: library.fma_bfloat16(n, steps),
         "copy": lambda n: library.copy(*addresses, size, n),
         "read": lambda n: library.read(addresses[1], size, n),
     }
@@ -91,6 +99,7 @@ def _compiled() -> ctypes.CDLL:
     for name, arguments in {
         "fma_float32": (ctypes.c_int, number),
         "fma_float64": (ctypes.c_int, number),
+        "fma_bfloat16": (ctypes.c_int, number),
         "copy": (address, address, number, ctypes.c_int),
         "read": (address, number, ctypes.c_int),
     }.items():

@@ -86,7 +86,7 @@ def beside(benchmark, ceilings, results, pytestconfig):
                 told of at the end of the run, as not installed.
             rounds: Turns of each; by default as many as fit in some seconds.
             operations: Floating-point operations that the case needs, for the share of the peak.
-            peak: Which peak: "float32" or "float64".
+            peak: Which peak: "float32", "float64" or "bfloat16".
             errors: By provider ("pyscale" is ours), against float64.
             figures: Further columns by provider, or a function that makes them of the timings.
 

@@ -31,9 +31,9 @@ NOTABLE = 1e-4  # an error above it is told of
 BUSY = 0.1  # and a share of the machine that others took meanwhile
 
 _MARKED = re.compile(r"(<!-- (table|pivot|headlines)(?:: (\w+))?((?: [^ =]+=\S+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
-_HIDDEN = {"op", "version", "p20_ms", "p80_ms", "calls", "commit", "date", "threads", "isa", "pyscale", "numpy"}
+_HIDDEN = {"op", "version", "p20_ms", "p80_ms", "calls", "commit", "date", "threads", "pyscale", "numpy"}
 _HIDDEN |= {"python", "cuda", "architectures", "others"}
-_MACHINE = ("device", "driver", "torch")  # said once, below the table
+_MACHINE = ("device", "isa", "driver", "torch")  # said once, below the table
 _NAMES = {"median_ms": "ms", "times_ours": "× ours", "of_floor": "of floor", "floor_ms": "floor", "gb_s": "GB/s"}
 _MEASURED = {
     "version",

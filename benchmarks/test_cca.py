@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import textbook
+from benchmarks import rivals, textbook
 from benchmarks.sizes import choose
 from pyscale.metrics import AllPairsMoments, cca_matrix
 from pyscale.ops import add_moments_
@@ -37,6 +37,7 @@ TEXTBOOKS = {
     "numpy textbook, 4 pairs": textbook.canonical_correlations,
     "numpy as SVCCA's authors, 4 pairs": textbook.canonical_correlations_as_svcca,
 }
+ZOO = "cca-zoo CCA, 4 pairs"
 RESULTS = {
     "mean CCA": ("cca", lambda rho: rho.mean()),
     "R²": ("cca_r2", lambda rho: (rho**2).mean()),
@@ -81,6 +82,10 @@ def layers(count, n, p, seed):
     return {str(i): (x + 3 * torch.randn(n, p, generator=generator)).relu_() for i, x in enumerate(mixed)}
 
 
+def mean_by_cca_zoo(x, y):
+    return np.asarray(rivals.module("cca-zoo").CCA(n_components=min(x.shape[1], y.shape[1])).fit([x, y]).score([x, y]))
+
+
 def gathered(xs, ys):
     return AllPairsMoments().update(xs, ys)
 
@@ -118,12 +123,13 @@ def test_all_pairs(beside, result, L, n, p):
     in_memory = cca_matrix(xs, ys, summary=SUMMARIES[result]).numpy()
     assert np.abs(in_memory - table).max() < 1e-6, "in the type of its inputs, float32"
     ours = np.array([table[int(i), int(j)] for i, j in few])
+    others = TEXTBOOKS | ({ZOO: mean_by_cca_zoo} if result == "mean CCA" and rivals.module("cca-zoo") else {})
     difference = max(float(np.abs(ours - loop(of_pair)).max()) for of_pair in TEXTBOOKS.values())
     assert difference < 1e-8
 
     def figures(timings):
         """Times of all pairs: the textbook's are proportional to their number."""
-        each = {name: 1e3 * t.median / (len(few) if name in TEXTBOOKS else L * L) for name, t in timings.items()}
+        each = {name: 1e3 * t.median / (len(few) if name in others else L * L) for name, t in timings.items()}
         return {
             name: {
                 "ms_a_pair": f"{ms:.4g}",
@@ -141,7 +147,7 @@ def test_all_pairs(beside, result, L, n, p):
             lambda: getattr(gathered(xs, ys), method)(),
             {
                 IN_MEMORY: lambda: cca_matrix(xs, ys, summary=SUMMARIES[result]),
-                **{name: functools.partial(loop, of_pair) for name, of_pair in TEXTBOOKS.items()},
+                **{name: functools.partial(loop, of_pair) for name, of_pair in others.items()},
             },
             rounds=choose(2, 1),
             errors={OURS: difference},

@@ -129,7 +129,9 @@ def test_ceilings_are_measured(monkeypatch):
 
 
 def test_a_peak_of_a_slow_minute_is_put_right():
-    slow = ceilings.Ceilings(threads=1, float32=(1.0, 1.0), float64=(1e30, 1e30), copy=(1, 1), read=(1, 1))
+    slow = ceilings.Ceilings(
+        threads=1, float32=(1.0, 1.0), float64=(1e30, 1e30), bfloat16=(1.0, 1.0), copy=(1, 1), read=(1, 1)
+    )
     assert 1e8 < slow.peak("float32") < 1e30
     assert slow.peak("float64") == 1e30
 
