@@ -8,17 +8,25 @@ import re
 from pyscale.models.architecture import Architecture
 from pyscale.models.cifar_resnet import cifar_architecture
 from pyscale.models.efficientnet import EFFICIENTNETS
+from pyscale.models.mobilenet_v1 import MOBILENETS_V1
 from pyscale.models.mobilenet_v2 import MOBILENETS_V2
+from pyscale.models.mobilenet_v3 import MOBILENETS_V3
 from pyscale.models.resnet import RESNETS
+from pyscale.models.resnet_rs import RESNETS_RS
+from pyscale.models.tinynet import TINYNETS
 
 _CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 _CIFAR_NAME = re.compile(r"cifar_resnet(\d+)")
 
 _ARCHITECTURES: dict[str, Architecture] = {
     **RESNETS,
+    **RESNETS_RS,
     **{f"cifar_resnet{depth}": cifar_architecture(depth) for depth in _CIFAR_DEPTHS},
+    **MOBILENETS_V1,
     **MOBILENETS_V2,
+    **MOBILENETS_V3,
     **EFFICIENTNETS,
+    **dict(reversed(TINYNETS.items())),
 }
 
 
