@@ -43,8 +43,8 @@ class MBConvStage:
 class EfficientNetArchitecture(Architecture):
     """A strided stem, stages of MBConv blocks, a 1 x 1 head four times as wide as the last stage, and a classifier.
 
-    The head has at least ``least_head`` channels. ``stochastic_depth`` is the probability that a branch is dropped past the last block; it grows linearly from 0 at
-    the first.
+    The head has at least ``least_head`` channels. ``stochastic_depth`` is the probability that a branch is dropped past
+    the last block; it grows linearly from 0 at the first.
     """
 
     stages: tuple[MBConvStage, ...]

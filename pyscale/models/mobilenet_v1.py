@@ -1,8 +1,8 @@
 """MobileNetV1, scalable in depth, width and resolution.
 
 torchvision has none. State-dict keys are those of the PyTorch checkpoint in widest use, marvis/pytorch-mobilenet's:
-``model.0.{0,1}`` for the stem (convolution, norm), ``model.1`` to ``model.13`` for the blocks with ``0, 1`` (depthwise) and
-``3, 4`` (pointwise), and ``fc``.
+``model.0.{0,1}`` for the stem (convolution, norm), ``model.1`` to ``model.13`` for the blocks with ``0, 1`` (depthwise)
+and ``3, 4`` (pointwise), and ``fc``.
 
 References:
     Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto and Adam, "MobileNets: Efficient Convolutional Neural
@@ -40,7 +40,7 @@ class SeparableStage:
 
 @dataclass(frozen=True, kw_only=True)
 class MobileNetV1Architecture(Architecture):
-    """A strided stem, stages of depthwise separable convolutions and a classifier; a stage ends where the width does."""
+    """A strided stem, stages of depthwise separable convolutions of one width each, and a classifier."""
 
     stages: tuple[SeparableStage, ...]
     stem: int = 32
@@ -73,7 +73,9 @@ class MobileNetV1(Network):
     def __init__(self, architecture: MobileNetV1Architecture) -> None:
         super().__init__(architecture)
         channels = architecture.stem
-        layers: list[nn.Module] = [ConvNormActivation(architecture.in_channels, channels, 3, stride=2, activation=_relu)]
+        layers: list[nn.Module] = [
+            ConvNormActivation(architecture.in_channels, channels, 3, stride=2, activation=_relu)
+        ]
         for stage in architecture.stages:
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1

@@ -23,8 +23,8 @@ from pyscale.models.scaling import Scaling, round_channels, round_depth, round_r
 class SearchedStage:
     """One stage of inverted residuals to ``channels``, the first with ``stride``.
 
-    ``hidden`` holds the channels inside each block: they were searched for block by block, and are no multiples of those
-    outside. ``squeeze`` adds squeeze and excitation; ``hard_swish`` replaces ReLU.
+    ``hidden`` holds the channels inside each block: they were searched for block by block, and are no multiples of
+    those outside. ``squeeze`` adds squeeze and excitation; ``hard_swish`` replaces ReLU.
     """
 
     kernel: int
@@ -74,7 +74,7 @@ class MobileNetV3Architecture(Architecture):
 
 
 class SearchedInvertedResidual(nn.Module):
-    """Expand, filter depthwise, squeeze and excite if asked to, project linearly; a shortcut where the shape is kept."""
+    """Expand, filter depthwise, perhaps squeeze and excite, project linearly; a shortcut where the shape is kept."""
 
     def __init__(self, in_channels: int, hidden: int, stage: SearchedStage, *, stride: int) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """ResNet-RS, the published presets of depth and resolution, each scalable further in all three dimensions.
 
-Against :mod:`pyscale.models.resnet`: a stem of three 3 x 3 convolutions and a strided fourth instead of the pooling, average
-pooling in the shortcuts (ResNet-D), squeeze and excitation with a quarter of the channels, dropout and stochastic depth.
-State-dict keys are those of timm's ``resnetrs*``. In a name, the depth comes first, then the side of the image: the paper
-scales depth where training is long enough to overfit, and resolution slowly.
+What :mod:`pyscale.models.resnet` has not: a stem of three 3 x 3 convolutions with a strided fourth in place of pooling,
+average pooling in the shortcuts (ResNet-D), squeeze and excitation with a quarter of the channels, dropout and
+stochastic depth. State-dict keys are those of timm's ``resnetrs*``. A name holds the depth, then the side of the image:
+the paper scales depth where training is long enough to overfit, width elsewhere, and resolution slowly.
 
 References:
     Bello, Fedus, Du, Cubuk, Srinivas, Lin, Shlens and Zoph, "Revisiting ResNets: Improved Training and Scaling
@@ -29,8 +29,8 @@ from pyscale.models.scaling import Scaling, round_channels, round_resolution
 class ResNetRSArchitecture(Architecture):
     """A stem of four convolutions, stages of bottleneck blocks with squeeze and excitation, and a classifier.
 
-    ``stem`` holds the channels of the stem's first two convolutions and of its last two. A block of stage k of 4 drops its
-    branch with probability ``stochastic_depth * (k + 1) / 5``.
+    ``stem`` holds the channels of the stem's first two convolutions and of its last two. A block of stage k of 4 drops
+    its branch with probability ``stochastic_depth * (k + 1) / 5``.
     """
 
     stages: tuple[ResNetStage, ResNetStage, ResNetStage, ResNetStage]
