@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from types import MappingProxyType
 
 from pyscale.models.scaling import Scaling, finite, positive
 
@@ -41,15 +40,13 @@ class Shares:
             raise ValueError("shares: expected at least one above 0, got 0 for depth, width and resolution")
 
 
-RULES: Mapping[str, Shares] = MappingProxyType(
-    {
-        "dWr": Shares(1, 8, 1),
-        "uniform": Shares(1, 1, 1),
-        "d": Shares(depth=1),
-        "w": Shares(width=1),
-        "r": Shares(resolution=1),
-    }
-)
+RULES = {
+    "dWr": Shares(1, 8, 1),
+    "uniform": Shares(1, 1, 1),
+    "d": Shares(depth=1),
+    "w": Shares(width=1),
+    "r": Shares(resolution=1),
+}
 """Rules by name: ``"dWr"`` is fast compound scaling, mostly wider; ``"uniform"`` gives every dimension a third."""
 
 Rule = str | Shares | Sequence[float]

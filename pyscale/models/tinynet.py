@@ -1,8 +1,8 @@
 """TinyNet A to E: EfficientNet-B0 made smaller, resolution and depth shrinking less than width.
 
 They are :class:`~pyscale.models.efficientnet.EfficientNet` networks with its module names and regularisation. Their
-depth is *rounded*, where other families round it up, and stem and head stay as wide as B0's. Scaled further, they follow
-the rules of :func:`pyscale.models.build`; the head is never narrower than B0's.
+depth is *rounded*, where other families round it up, and stem and head stay as wide as B0's. Scaled further, they
+follow the rules of :func:`pyscale.models.build`; the head is never narrower than B0's.
 
 References:
     Han, Wang, Zhang, Zhang, Xu and Zhang, "Model Rubik's Cube: Twisting Resolution, Depth and Width for TinyNets",
