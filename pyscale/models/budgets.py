@@ -79,7 +79,7 @@ def scale_to(
         Scaling(depth=1.0, width=1.0, resolution=1.0)
 
     References:
-        Dollár, Singh and Girshick, "Fast and Accurate Model Scaling", CVPR 2021, section 5.
+        Dollár, Singh and Girshick, "Fast and Accurate Model Scaling", CVPR 2021.
     """
     budgets = {"macs": macs, "parameters": parameters, "activations": activations, "latency": latency}
     given = [quantity for quantity, budget in budgets.items() if budget is not None]

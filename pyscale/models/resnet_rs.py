@@ -7,7 +7,7 @@ the paper scales depth where training is long enough to overfit, width elsewhere
 
 References:
     Bello, Fedus, Du, Cubuk, Srinivas, Lin, Shlens and Zoph, "Revisiting ResNets: Improved Training and Scaling
-    Strategies", NeurIPS 2021, section 6 and table 8.
+    Strategies", NeurIPS 2021.
     He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks", CVPR 2019, figure 2.
 """
 

@@ -88,7 +88,7 @@ def fast_compound(s: float, rule: Rule = "dWr", *, max_resolution: float | None 
         Scaling(depth=16.0, width=1.0, resolution=1.0)
 
     References:
-        Dollár, Singh and Girshick, "Fast and Accurate Model Scaling", CVPR 2021, section 5, equation 4.
+        Dollár, Singh and Girshick, "Fast and Accurate Model Scaling", CVPR 2021.
     """
     factor, shares = positive("s", s), shares_of(rule)
     limit = None if max_resolution is None else positive("max_resolution", max_resolution)

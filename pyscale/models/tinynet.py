@@ -6,7 +6,7 @@ follow the rules of :func:`pyscale.models.build`; the head is never narrower tha
 
 References:
     Han, Wang, Zhang, Zhang, Xu and Zhang, "Model Rubik's Cube: Twisting Resolution, Depth and Width for TinyNets",
-    NeurIPS 2020, section 4.
+    NeurIPS 2020.
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ def test_nothing_larger_along_the_family_is_within_the_budget(quantity, times, r
     if quantity == "parameters" and rule == RULES["r"]:
         return
     along = [
-        cifar_cost(*cifar_integers(fast_compound(1.001**power, rule), side))[quantity]
-        for power in range(-7000, 3500)
+        cifar_cost(*cifar_integers(fast_compound(1.001**power, rule), side))[quantity] for power in range(-7000, 3500)
     ]
     if min(along) > budget:  # depth alone cannot go below a block a stage
         with pytest.raises(ValueError, match=f"{quantity}: expected at least {min(along)}, .* got "):
@@ -181,7 +180,11 @@ def test_measuring_leaves_random_state_as_it_was_and_runs_on_the_device_asked_fo
         ({"macs": "1e6"}, TypeError, "macs: expected a number, got '1e6'"),
         ({"macs": 10}, ValueError, r"macs: expected at least \d+, the smallest network's .* got 10"),
         ({"macs": 1e30}, ValueError, r"macs: expected at most 1024 times the cost at s = 1, which is \d+; got 1e\+30"),
-        ({"activations": 1e7, "rule": "w"}, ValueError, "activations: expected less than 2359296, what .* at s = 1024; got"),
+        (
+            {"activations": 1e7, "rule": "w"},
+            ValueError,
+            "activations: expected less than 2359296, what .* at s = 1024; got",
+        ),
         ({"macs": 1e9, "rule": "r", "max_image_size": 40}, ValueError, "macs: expected less than .* at s = 1024"),
         ({"parameters": 1e6, "rule": "r"}, ValueError, "parameters: the rule scales nothing but resolution"),
         ({"macs": 1e6, "rule": "x"}, ValueError, "rule: unknown rule 'x'"),
