@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 from pyscale.models.architecture import Network
 from pyscale.models.checkpoint import load_weights
 from pyscale.models.recipe import Recipe
-from pyscale.models.registry import lookup
+from pyscale.models.registry import fitted
 from pyscale.models.scaling import Scaling
 
 
@@ -58,16 +57,15 @@ def build(
         >>> model(torch.zeros(5, 1, 16, 16)).shape
         torch.Size([5, 10])
     """
-    base = lookup(name)
+    base = fitted(name, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
     recipe = Recipe(
         name=name,
         scaling=Scaling() if scaling is None else scaling,
-        num_classes=base.num_classes if num_classes is None else num_classes,
-        in_channels=in_channels,
-        image_size=base.image_size if image_size is None else image_size,
+        num_classes=base.num_classes,
+        in_channels=base.in_channels,
+        image_size=base.image_size,
     )
-    fitted = replace(base, num_classes=recipe.num_classes, in_channels=recipe.in_channels, image_size=recipe.image_size)
-    network = fitted.scaled(recipe.scaling).network()
+    network = base.scaled(recipe.scaling).network()
     network.recipe = recipe
     if weights is not None:
         load_weights(network, weights)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pyscale.models.architecture import Architecture, Network
 from pyscale.models.layers import ConvNormActivation, SqueezeExcitation, StochasticDepth, initialise_convolutions
-from pyscale.models.scaling import Scaling, round_channels, round_depth, round_resolution
+from pyscale.models.scaling import CHANNEL_DIVISOR, Scaling, round_channels, round_depth, round_resolution
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,13 @@ class MBConvStage:
 class EfficientNetArchitecture(Architecture):
     """A strided stem, stages of MBConv blocks, a 1 x 1 head four times as wide as the last stage, and a classifier.
 
-    ``stochastic_depth`` is the probability that a branch is dropped past the last block; it grows linearly from 0 at
-    the first.
+    The head has at least ``least_head`` channels. ``stochastic_depth`` is the probability that a branch is dropped past
+    the last block; it grows linearly from 0 at the first.
     """
 
     stages: tuple[MBConvStage, ...]
     stem: int = 32
+    least_head: int = CHANNEL_DIVISOR
     dropout: float = 0.2
     stochastic_depth: float = 0.2
     norm_eps: float = 1e-5
@@ -57,7 +58,7 @@ class EfficientNetArchitecture(Architecture):
     @property
     def head(self) -> int:
         """Channels of the 1 x 1 head."""
-        return 4 * self.stages[-1].channels
+        return max(self.least_head, 4 * self.stages[-1].channels)
 
     def scaled(self, scaling: Scaling) -> EfficientNetArchitecture:
         """Scale all three dimensions; dropout, stochastic depth and normalisation stay."""
@@ -86,7 +87,7 @@ class MBConv(nn.Module):
             layers.append(ConvNormActivation(in_channels, hidden, 1, norm=norm, activation=_silu))
         layers += [
             ConvNormActivation(hidden, hidden, stage.kernel, stride=stride, groups=hidden, norm=norm, activation=_silu),
-            SqueezeExcitation(hidden, max(1, in_channels // 4)),
+            SqueezeExcitation(hidden, max(1, in_channels // 4), activation=_silu),
             ConvNormActivation(hidden, stage.channels, 1, norm=norm, activation=None),
         ]
         self.block = nn.Sequential(*layers)

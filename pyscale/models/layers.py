@@ -40,17 +40,30 @@ class ConvNormActivation(nn.Sequential):
 class SqueezeExcitation(nn.Module):
     """Scale every channel by a gate computed from all channels' means.
 
+    Args:
+        channels: channels of the input and the output.
+        squeezed: channels between the two 1 x 1 convolutions.
+        activation: makes the activation between them.
+        gate: makes the function that turns the last one's outputs into factors.
+
     References:
         Hu, Shen and Sun, "Squeeze-and-Excitation Networks", CVPR 2018, equations 2 to 4.
     """
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        squeezed: int,
+        *,
+        activation: Callable[[], nn.Module],
+        gate: Callable[[], nn.Module] = nn.Sigmoid,
+    ) -> None:
         super().__init__()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Conv2d(channels, squeezed, 1)
         self.fc2 = nn.Conv2d(squeezed, channels, 1)
-        self.activation = nn.SiLU(inplace=True)
-        self.scale_activation = nn.Sigmoid()
+        self.activation = activation()
+        self.scale_activation = gate()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape."""

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 
 from pyscale.models.architecture import Architecture
 from pyscale.models.cifar_resnet import cifar_architecture
 from pyscale.models.efficientnet import EFFICIENTNETS
+from pyscale.models.mobilenet_v1 import MOBILENETS_V1
 from pyscale.models.mobilenet_v2 import MOBILENETS_V2
+from pyscale.models.mobilenet_v3 import MOBILENETS_V3
+from pyscale.models.recipe import check_count
 from pyscale.models.resnet import RESNETS
+from pyscale.models.resnet_rs import RESNETS_RS
+from pyscale.models.tinynet import TINYNETS
 
 _CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 _CIFAR_NAME = re.compile(r"cifar_resnet(\d+)")
 
 _ARCHITECTURES: dict[str, Architecture] = {
     **RESNETS,
+    **RESNETS_RS,
     **{f"cifar_resnet{depth}": cifar_architecture(depth) for depth in _CIFAR_DEPTHS},
+    **MOBILENETS_V1,
     **MOBILENETS_V2,
+    **MOBILENETS_V3,
     **EFFICIENTNETS,
+    **dict(reversed(TINYNETS.items())),
 }
 
 
@@ -33,6 +43,24 @@ def names() -> list[str]:
         ['resnet18', 'resnet34', 'resnet50']
     """
     return list(_ARCHITECTURES)
+
+
+def fitted(name: str, *, num_classes: int | None, in_channels: int, image_size: int | None) -> Architecture:
+    """The unscaled architecture behind a name, for the user's classes and images; None is as published.
+
+    Raises:
+        TypeError: ``name`` is not a string, or a count not an integer.
+        ValueError: ``name`` is unknown, or a count below 1.
+    """
+    base = lookup(name)
+    counts = {
+        "num_classes": base.num_classes if num_classes is None else num_classes,
+        "in_channels": in_channels,
+        "image_size": base.image_size if image_size is None else image_size,
+    }
+    for argument, count in counts.items():
+        check_count(argument, count)
+    return replace(base, **counts)
 
 
 def lookup(name: str) -> Architecture:

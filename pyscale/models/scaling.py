@@ -37,13 +37,20 @@ class Scaling:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, _positive(field.name, getattr(self, field.name)))
+            object.__setattr__(self, field.name, positive(field.name, getattr(self, field.name)))
 
 
-def compound(phi: float | Sequence[float], alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15) -> Scaling:
+def compound(
+    phi: float | Sequence[float],
+    alpha: float = 1.2,
+    beta: float = 1.1,
+    gamma: float = 1.15,
+    *,
+    max_resolution: float | None = None,
+) -> Scaling:
     r"""Compound scaling: depth, width and resolution grow together, as powers of one or three exponents.
 
-    .. math:: d = \alpha^{\phi_d}, \quad w = \beta^{\phi_w}, \quad r = \gamma^{\phi_r}
+    .. math:: d = \alpha^{\phi_d}, \quad w = \beta^{\phi_w}, \quad r = \min(\gamma^{\phi_r}, r_{\max})
 
     With one :math:`\phi` and :math:`\alpha \beta^2 \gamma^2 \approx 2` (the defaults give 1.92) compute grows about as
     :math:`2^\phi`. This is the formula: the published EfficientNet B1 to B7 are not exact powers, and are built by name
@@ -54,30 +61,37 @@ def compound(phi: float | Sequence[float], alpha: float = 1.2, beta: float = 1.1
         alpha: base of the depth factor, positive.
         beta: base of the width factor, positive.
         gamma: base of the resolution factor, positive.
+        max_resolution: largest resolution factor, positive; None is no limit. EfficientNetV2 stops at 480 pixels, which
+            is ``480 / 224`` for a network of 224; depth and width go on as they would.
 
     Returns:
         The three factors.
 
     Raises:
         TypeError: an argument is not a number, or ``phi`` neither a number nor a sequence of numbers.
-        ValueError: a base is not positive and finite, an exponent not finite, ``phi`` not three numbers long, or a
-            factor leaves the range of floating point.
+        ValueError: a base or ``max_resolution`` is not positive and finite, an exponent not finite, ``phi`` not three
+            numbers long, or a factor leaves the range of floating point.
 
     Example:
         >>> compound(1)
         Scaling(depth=1.2, width=1.1, resolution=1.15)
         >>> compound((0, 1, 0), beta=2)
         Scaling(depth=1.0, width=2.0, resolution=1.0)
+        >>> compound(9, max_resolution=480 / 240).resolution
+        2.0
 
     References:
         Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, equation 3.
+        Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", ICML 2021, section 3.3 (the limit).
     """
-    bases = [_positive(name, base) for name, base in (("alpha", alpha), ("beta", beta), ("gamma", gamma))]
-    exponents = [_finite("phi", value) for value in _three(phi)]
+    bases = [positive(name, base) for name, base in (("alpha", alpha), ("beta", beta), ("gamma", gamma))]
+    exponents = [finite("phi", value) for value in _three(phi)]
     try:
         depth, width, resolution = (base**exponent for base, exponent in zip(bases, exponents, strict=True))
     except OverflowError as error:
         raise ValueError(f"phi: {phi!r} overflows a scaling factor with bases {bases}") from error
+    if max_resolution is not None:
+        resolution = min(resolution, positive("max_resolution", max_resolution))
     return Scaling(depth, width, resolution)
 
 
@@ -108,7 +122,8 @@ def _three(phi: object) -> tuple[object, object, object]:
     return phi[0], phi[1], phi[2]
 
 
-def _finite(name: str, value: object) -> float:
+def finite(name: str, value: object) -> float:
+    """``value`` as a float; raise unless it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     number = float(value)
@@ -117,8 +132,9 @@ def _finite(name: str, value: object) -> float:
     return number
 
 
-def _positive(name: str, value: object) -> float:
-    number = _finite(name, value)
+def positive(name: str, value: object) -> float:
+    """``value`` as a float; raise unless it is a positive, finite number."""
+    number = finite(name, value)
     if number <= 0:
         raise ValueError(f"{name}: expected a positive number, got {value!r}")
     return number

@@ -1,4 +1,6 @@
-"""Keys and shapes of the published checkpoints, written out from their layouts: torchvision's, and the CIFAR ResNets'.
+"""Keys and shapes of the published checkpoints, written out from their layouts: torchvision's where it has one.
+
+The CIFAR ResNets' is akamaster's, MobileNetV1's marvis/pytorch-mobilenet's, ResNet-RS's timm's, TinyNet's that of B0.
 
 Each function yields ``(key, shape)`` in state-dict order. Nothing here comes from the package under test.
 """
@@ -50,6 +52,31 @@ def resnet(blocks: tuple[int, ...], *, bottleneck: bool) -> Iterator[Entry]:
     yield from linear("fc", 1000, channels)
 
 
+def resnet_rs(blocks: tuple[int, ...]) -> Iterator[Entry]:
+    for index, (out, into) in enumerate(((32, 3), (32, 32))):
+        yield from conv(f"conv1.{3 * index}", out, into, 3)
+        yield from norm(f"conv1.{3 * index + 1}", out)
+    yield from conv("conv1.6", 64, 32, 3)
+    yield from norm("bn1", 64)
+    yield from conv("maxpool.0", 64, 64, 3)
+    yield from norm("maxpool.1", 64)
+    channels = 64
+    for stage, (count, planes) in enumerate(zip(blocks, (64, 128, 256, 512), strict=True), start=1):
+        out = planes * 4
+        for block in range(count):
+            key = f"layer{stage}.{block}"
+            for index, shape in enumerate(((planes, channels, 1), (planes, planes, 3), (out, planes, 1)), start=1):
+                yield from conv(f"{key}.conv{index}", *shape)
+                yield from norm(f"{key}.bn{index}", shape[0])
+            yield from conv(f"{key}.se.fc1", planes, out, 1, bias=True)
+            yield from conv(f"{key}.se.fc2", out, planes, 1, bias=True)
+            if block == 0:
+                yield from conv(f"{key}.downsample.1", out, channels, 1)
+                yield from norm(f"{key}.downsample.2", out)
+            channels = out
+    yield from linear("fc", 1000, channels)
+
+
 def cifar_resnet(depth: int) -> Iterator[Entry]:
     yield from conv("conv1", 16, 3, 3)
     yield from norm("bn1", 16)
@@ -61,6 +88,19 @@ def cifar_resnet(depth: int) -> Iterator[Entry]:
                 yield from norm(f"layer{stage}.{block}.bn{index}", planes)
                 channels = planes
     yield from linear("linear", 10, 64)
+
+
+def mobilenet_v1() -> Iterator[Entry]:
+    yield from conv("model.0.0", 32, 3, 3)
+    yield from norm("model.0.1", 32)
+    channels = 32
+    for index, out in enumerate([64, 128, 128, 256, 256] + 6 * [512] + 2 * [1024], start=1):
+        yield from conv(f"model.{index}.0", channels, 1, 3)
+        yield from norm(f"model.{index}.1", channels)
+        yield from conv(f"model.{index}.3", out, channels, 1)
+        yield from norm(f"model.{index}.4", out)
+        channels = out
+    yield from linear("fc", 1000, 1024)
 
 
 def mobilenet_v2() -> Iterator[Entry]:
@@ -85,7 +125,66 @@ def mobilenet_v2() -> Iterator[Entry]:
     yield from linear("classifier.1", 1000, 1280)
 
 
-def efficientnet(stem: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Iterator[Entry]:
+# kernel, channels inside, channels outside, channels squeezed to (0: no squeeze and excitation)
+V3_SMALL = [
+    (3, 16, 16, 8),
+    (3, 72, 24, 0),
+    (3, 88, 24, 0),
+    (5, 96, 40, 24),
+    (5, 240, 40, 64),
+    (5, 240, 40, 64),
+    (5, 120, 48, 32),
+    (5, 144, 48, 40),
+    (5, 288, 96, 72),
+    (5, 576, 96, 144),
+    (5, 576, 96, 144),
+]
+V3_LARGE = [
+    (3, 16, 16, 0),
+    (3, 64, 24, 0),
+    (3, 72, 24, 0),
+    (5, 72, 40, 24),
+    (5, 120, 40, 32),
+    (5, 120, 40, 32),
+    (3, 240, 80, 0),
+    (3, 200, 80, 0),
+    (3, 184, 80, 0),
+    (3, 184, 80, 0),
+    (3, 480, 112, 120),
+    (3, 672, 112, 168),
+    (5, 672, 160, 168),
+    (5, 960, 160, 240),
+    (5, 960, 160, 240),
+]
+
+
+def mobilenet_v3(blocks: list[tuple[int, int, int, int]], head: int) -> Iterator[Entry]:
+    yield from conv("features.0.0", 16, 3, 3)
+    yield from norm("features.0.1", 16)
+    channels = 16
+    for index, (kernel, hidden, out, squeezed) in enumerate(blocks, start=1):
+        key, part = f"features.{index}.block", 0
+        if hidden != channels:
+            yield from conv(f"{key}.0.0", hidden, channels, 1)
+            yield from norm(f"{key}.0.1", hidden)
+            part = 1
+        yield from conv(f"{key}.{part}.0", hidden, 1, kernel)
+        yield from norm(f"{key}.{part}.1", hidden)
+        if squeezed:
+            part += 1
+            yield from conv(f"{key}.{part}.fc1", squeezed, hidden, 1, bias=True)
+            yield from conv(f"{key}.{part}.fc2", hidden, squeezed, 1, bias=True)
+        yield from conv(f"{key}.{part + 1}.0", out, hidden, 1)
+        yield from norm(f"{key}.{part + 1}.1", out)
+        channels = out
+    last = len(blocks) + 1
+    yield from conv(f"features.{last}.0", 6 * channels, channels, 1)
+    yield from norm(f"features.{last}.1", 6 * channels)
+    yield from linear("classifier.0", head, 6 * channels)
+    yield from linear("classifier.3", 1000, head)
+
+
+def efficientnet(stem: int, widths: tuple[int, ...], blocks: tuple[int, ...], least_head: int = 0) -> Iterator[Entry]:
     yield from conv("features.0.0", stem, 3, 3)
     yield from norm("features.0.1", stem)
     channels = stem
@@ -104,14 +203,16 @@ def efficientnet(stem: int, widths: tuple[int, ...], blocks: tuple[int, ...]) ->
             yield from conv(f"{key}.{part + 2}.0", out, hidden, 1)
             yield from norm(f"{key}.{part + 2}.1", out)
             channels = out
-    yield from conv("features.8.0", 4 * channels, channels, 1)
-    yield from norm("features.8.1", 4 * channels)
-    yield from linear("classifier.1", 1000, 4 * channels)
+    head = max(4 * channels, least_head)
+    yield from conv("features.8.0", head, channels, 1)
+    yield from norm("features.8.1", head)
+    yield from linear("classifier.1", 1000, head)
 
 
 B0_WIDTHS, B0_BLOCKS = (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)
 B4_WIDTHS, B4_BLOCKS = (24, 32, 56, 112, 160, 272, 448), (2, 4, 4, 6, 6, 8, 2)
 B7_WIDTHS, B7_BLOCKS = (32, 48, 80, 160, 224, 384, 640), (4, 7, 7, 10, 10, 13, 4)
+TINY_C_WIDTHS, TINY_C_BLOCKS = (8, 16, 24, 40, 64, 104, 176), (1, 2, 2, 3, 3, 3, 1)
 
 
 def layout(name: str) -> list[Entry]:
@@ -122,12 +223,18 @@ def layout(name: str) -> list[Entry]:
         "resnet50": lambda: resnet((3, 4, 6, 3), bottleneck=True),
         "resnet101": lambda: resnet((3, 4, 23, 3), bottleneck=True),
         "resnet152": lambda: resnet((3, 8, 36, 3), bottleneck=True),
+        "resnet_rs50_160": lambda: resnet_rs((3, 4, 6, 3)),
+        "resnet_rs200_256": lambda: resnet_rs((3, 24, 36, 3)),
         "cifar_resnet20": lambda: cifar_resnet(20),
         "cifar_resnet110": lambda: cifar_resnet(110),
+        "mobilenet_v1": mobilenet_v1,
         "mobilenet_v2": mobilenet_v2,
+        "mobilenet_v3_small": lambda: mobilenet_v3(V3_SMALL, 1024),
+        "mobilenet_v3_large": lambda: mobilenet_v3(V3_LARGE, 1280),
         "efficientnet_b0": lambda: efficientnet(32, B0_WIDTHS, B0_BLOCKS),
         "efficientnet_b4": lambda: efficientnet(48, B4_WIDTHS, B4_BLOCKS),
         "efficientnet_b7": lambda: efficientnet(64, B7_WIDTHS, B7_BLOCKS),
+        "tinynet_c": lambda: efficientnet(32, TINY_C_WIDTHS, TINY_C_BLOCKS, least_head=1280),
     }
     return list(by_name[name]())
 
@@ -138,10 +245,16 @@ LAYOUTS = (
     "resnet50",
     "resnet101",
     "resnet152",
+    "resnet_rs50_160",
+    "resnet_rs200_256",
     "cifar_resnet20",
     "cifar_resnet110",
+    "mobilenet_v1",
     "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
     "efficientnet_b0",
     "efficientnet_b4",
     "efficientnet_b7",
+    "tinynet_c",
 )

@@ -13,7 +13,18 @@ from torch import nn
 
 from pyscale.models import Network, Recipe, Scaling, build, compound, names, rebuild
 
-FAMILIES = ["resnet18", "resnet50", "cifar_resnet14", "mobilenet_v2", "efficientnet_b0"]
+FAMILIES = [
+    "resnet18",
+    "resnet50",
+    "resnet_rs50_160",
+    "cifar_resnet14",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "tinynet_c",
+]
 
 
 def small(name, scaling=None, **arguments):
@@ -52,6 +63,9 @@ def test_scale_one_is_the_base_bit_for_bit(name):
 def test_every_scaled_network_runs_forward_and_backward(name, scaling):
     torch.manual_seed(0)
     model = small(name, scaling).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # a branch that starts at zero would stop the gradient of all before
     assert model.image_size == math.floor(32 * scaling.resolution + 0.5)
     images = torch.rand(4, 3, model.image_size, model.image_size)
     loss = nn.functional.cross_entropy(model(images), torch.tensor([0, 1, 2, 6]))
@@ -68,7 +82,7 @@ def test_every_scaled_network_runs_forward_and_backward(name, scaling):
 def test_every_width_is_a_multiple_of_eight_within_ten_per_cent(name, width):
     with torch.device("meta"):
         base, scaled = build(name), build(name, scaling=Scaling(width=width))
-    squeezed = (".fc1", ".fc2")  # squeeze and excitation works with a quarter of its block's input
+    squeezed = (".fc1", ".fc2")  # squeeze and excitation works with a quarter of another layer's width
     pairs = [
         (before, after)
         for (key, before), after in zip(base.named_modules(), scaled.modules(), strict=True)
@@ -86,8 +100,12 @@ def test_every_width_is_a_multiple_of_eight_within_ten_per_cent(name, width):
     [
         ("resnet18", {"layer1": 56, "layer2": 28, "layer3": 14, "layer4": 7}),
         ("resnet50", {"layer1": 56, "layer2": 28, "layer3": 14, "layer4": 7}),
+        ("resnet_rs50_160", {"maxpool": 56, "layer1": 56, "layer2": 28, "layer3": 14, "layer4": 7}),
         ("cifar_resnet14", {"layer1": 224, "layer2": 112, "layer3": 56}),
+        ("mobilenet_v1", {"model": 7}),
         ("mobilenet_v2", {"features": 7}),
+        ("mobilenet_v3_small", {"features": 7}),
+        ("mobilenet_v3_large", {"features": 7}),
         (
             "efficientnet_b0",
             {f"features.{stage}": side for stage, side in enumerate((112, 112, 56, 28, 14, 14, 7, 7, 7))},
@@ -111,15 +129,42 @@ def test_depth_is_rounded_up_in_every_stage(depth):
     with torch.device("meta"):
         resnet = build("resnet50", scaling=Scaling(depth=depth))
         cifar = build("cifar_resnet20", scaling=Scaling(depth=depth))
+        first = build("mobilenet_v1", scaling=Scaling(depth=depth))
         mobile = build("mobilenet_v2", scaling=Scaling(depth=depth))
+        third = build("mobilenet_v3_large", scaling=Scaling(depth=depth))
         efficient = build("efficientnet_b0", scaling=Scaling(depth=depth))
     stages = (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
     assert [len(stage) for stage in stages] == [math.ceil(depth * blocks) for blocks in (3, 4, 6, 3)]
     assert [len(stage) for stage in (cifar.layer1, cifar.layer2, cifar.layer3)] == [math.ceil(3 * depth)] * 3
+    assert len(first.model) == 1 + sum(math.ceil(depth * blocks) for blocks in (1, 2, 2, 6, 2))
+    assert len(third.features) == 2 + sum(math.ceil(depth * blocks) for blocks in (1, 2, 3, 4, 2, 3))
     assert len(mobile.features) == 2 + sum(math.ceil(depth * blocks) for blocks in (1, 2, 3, 4, 3, 3, 1))
     assert [len(stage) for stage in efficient.features[1:-1]] == [
         math.ceil(depth * blocks) for blocks in (1, 2, 2, 3, 3, 4, 1)
     ]
+
+
+@pytest.mark.parametrize(
+    ("depth", "hidden"),
+    [
+        (1, [16, 72, 88, 96, 240, 240, 120, 144, 288, 576, 576]),
+        (0.5, [16, 72, 96, 240, 120, 288, 576]),
+        (1.5, [16, 16, 72, 88, 88, 96, 240, 240, 240, 240, 120, 144, 144, 288, 576, 576, 576, 576]),
+    ],
+)
+def test_deeper_mobilenet_v3_repeats_each_stages_last_block(depth, hidden):
+    with torch.device("meta"):
+        model = build("mobilenet_v3_small", scaling=Scaling(depth=depth))
+    depthwise = [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert depthwise == hidden
+
+
+def test_tinynets_keep_a_wide_head():
+    with torch.device("meta"):
+        heads = [build("tinynet_c", scaling=Scaling(width=width)).classifier[1].in_features for width in (0.5, 1, 2)]
+        stem = build("tinynet_c").features[0][0].out_channels
+    assert heads == [1280, 1280, 4 * 352]
+    assert stem == 32
 
 
 def test_the_base_resolution_can_be_another():

@@ -44,7 +44,10 @@ def with_downsample_first(entries):
     return ordered
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0"])
+TORCHVISION = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0"]
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
 def test_the_same_seed_draws_the_weights_torchvision_draws(name):
     entries = layout(name)
     made = drawn_in_order(with_downsample_first(entries) if name.startswith("resnet") else entries, seed=7)
@@ -54,19 +57,20 @@ def test_the_same_seed_draws_the_weights_torchvision_draws(name):
             fan_out = layer.weight.shape[0] * layer.weight[0, 0].numel()
             with torch.no_grad():
                 layer.weight.normal_(0, math.sqrt(2) / math.sqrt(fan_out))
-    head = made[entries[-1][0].removesuffix(".bias")]
     with torch.no_grad():
-        if name == "mobilenet_v2":
-            head.weight.normal_(0, 0.01)
-        elif name.startswith("efficientnet"):
-            head.weight.uniform_(-1 / math.sqrt(1000), 1 / math.sqrt(1000))
+        for linear in [layer for layer in made.values() if isinstance(layer, nn.Linear)]:
+            if name.startswith("mobilenet"):
+                linear.weight.normal_(0, 0.01)
+            elif name.startswith("efficientnet"):
+                linear.weight.uniform_(-1 / math.sqrt(1000), 1 / math.sqrt(1000))
     torch.manual_seed(7)
     state = build(name).state_dict()
     for key, layer in made.items():
         assert torch.equal(state[f"{key}.weight"], layer.weight), key
-    biased = [key for key in state if key.endswith((".fc1.bias", ".fc2.bias", "classifier.1.bias"))]
+    biased = [key for key in state if key in {f"{layer}.bias" for layer in made} and not key.startswith("fc.")]
     assert all(not state[key].any() for key in biased)
-    assert len(biased) == {"mobilenet_v2": 1, "efficientnet_b0": 33}.get(name, 0)
+    expected = {"mobilenet_v2": 1, "mobilenet_v3_small": 20, "mobilenet_v3_large": 18, "efficientnet_b0": 33}
+    assert len(biased) == expected.get(name, 0)
 
 
 def test_cifar_resnets_draw_he_weights_over_the_fan_in():
@@ -91,17 +95,30 @@ def randomised(model):
     return model.double().eval()
 
 
+small_v3 = partial(functional.mobilenet_v3, strided={1, 2, 4, 9}, swish_from=4)
+large_v3 = partial(functional.mobilenet_v3, strided={2, 4, 7, 13}, swish_from=7)
+
+
 @pytest.mark.parametrize(
     ("name", "scaling", "side", "oracle"),
     [
         ("resnet18", Scaling(), 67, functional.resnet),
         ("resnet34", Scaling(0.5, 0.25), 64, functional.resnet),
         ("resnet50", Scaling(width=0.25), 64, functional.resnet),
+        ("resnet_rs50_160", Scaling(), 67, functional.resnet_rs),
+        ("resnet_rs152_192", Scaling(0.2, 0.25), 160, functional.resnet_rs),
         ("cifar_resnet20", Scaling(), 32, functional.cifar_resnet),
         ("cifar_resnet8", Scaling(2, 1.7), 17, functional.cifar_resnet),
         ("cifar_resnet8", Scaling(width=0.25), 16, functional.cifar_resnet),
+        ("mobilenet_v1", Scaling(), 65, functional.mobilenet_v1),
+        ("mobilenet_v1", Scaling(width=0.25), 64, functional.mobilenet_v1),
         ("mobilenet_v2", Scaling(), 65, functional.mobilenet_v2),
         ("mobilenet_v2", Scaling(width=0.35), 64, functional.mobilenet_v2),
+        ("mobilenet_v3_small", Scaling(), 65, small_v3),
+        ("mobilenet_v3_small", Scaling(width=0.1), 64, small_v3),
+        ("mobilenet_v3_large", Scaling(), 65, large_v3),
+        ("mobilenet_v3_large", Scaling(width=1.3), 64, large_v3),
+        ("tinynet_c", Scaling(), 65, partial(functional.efficientnet, eps=1e-5)),
         ("efficientnet_b0", Scaling(), 65, partial(functional.efficientnet, eps=1e-5)),
         ("efficientnet_b1", Scaling(1.5, 0.3), 64, partial(functional.efficientnet, eps=1e-5)),
         ("efficientnet_b5", Scaling(0.3, 0.25), 64, partial(functional.efficientnet, eps=1e-3)),
@@ -135,13 +152,46 @@ def test_mobilenet_v2_regularises_and_normalises_as_torchvisions():
     assert {(m.eps, m.momentum) for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {(1e-5, 0.1)}
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "mobilenet_v3_large"])
+def test_mobilenets_v3_regularise_and_normalise_as_torchvisions(name):
+    with torch.device("meta"):
+        model = build(name)
+    assert model.classifier[2].p == 0.2
+    assert {(m.eps, m.momentum) for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {(1e-3, 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("name", "dropout", "drops"),
+    [
+        ("resnet_rs50_160", 0.25, [0, 0, 0, 0]),
+        ("resnet_rs152_256", 0.25, [0, 0, 0, 0]),
+        ("resnet_rs200_256", 0.25, [0.04, 0.06, 0.08, 0.1]),
+        ("resnet_rs350_320", 0.4, [0.04, 0.06, 0.08, 0.1]),
+    ],
+)
+def test_resnets_rs_regularise_as_published_and_start_as_their_shortcuts(name, dropout, drops):
+    model = build(name, scaling=Scaling(depth=0.1, width=0.125), num_classes=3)
+    stages = (model.layer1, model.layer2, model.layer3, model.layer4)
+    assert model.dropout.p == dropout
+    for stage, drop in zip(stages, drops, strict=True):
+        assert [block.stochastic_depth.p for block in stage] == pytest.approx([drop] * len(stage))
+        shape = (2, stage[0].conv1.in_channels, 8, 8)
+        shortcut = torch.rand(shape)
+        block = stage[0].eval()
+        torch.testing.assert_close(block(shortcut), block.downsample(shortcut).relu())
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "modules", "calls"),
     [
         ("resnet18", nn.ReLU, 1 + 8, 1 + 16),
         ("resnet50", nn.ReLU, 1 + 16, 1 + 48),
         ("cifar_resnet20", nn.ReLU, 1 + 9, 1 + 18),
+        ("resnet_rs50_160", nn.ReLU, 4 + 16 + 16, 4 + 48 + 16),  # stem, blocks, squeeze and excitation
+        ("mobilenet_v1", nn.ReLU, 27, 27),
         ("mobilenet_v2", nn.ReLU6, 35, 35),
+        ("mobilenet_v3_small", nn.Hardswish, 1 + 16 + 2, 1 + 16 + 2),  # stem, 8 blocks, head
+        ("mobilenet_v3_small", nn.ReLU, 5 + 9, 5 + 9),  # 3 blocks, one of them without expansion; 9 squeezes
         ("efficientnet_b0", nn.SiLU, 49, 49),
     ],
 )

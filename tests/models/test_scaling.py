@@ -87,3 +87,11 @@ def test_depth_rounds_up_but_not_for_a_rounding_error():
 
 def test_resolution_rounds_to_the_nearest_pixel():
     assert [round_resolution(side) for side in (0.2, 257.6, 296.24, 340.67, 32.5, 33.5)] == [1, 258, 296, 341, 33, 34]
+
+
+def test_compound_stops_at_the_largest_resolution_and_goes_on_in_depth_and_width():
+    limit = 480 / 224
+    assert compound(5, max_resolution=limit) == compound(5)  # 1.15**5 is 2.01
+    assert compound(7, max_resolution=limit) == Scaling(1.2**7, 1.1**7, limit)
+    with pytest.raises(ValueError, match="max_resolution: expected a positive number, got -1"):
+        compound(1, max_resolution=-1)
