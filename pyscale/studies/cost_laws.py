@@ -203,9 +203,9 @@ def counted_cost_law(
         ValueError: The family, the cost or a dimension is unknown, or there are too few steps.
 
     Example:
-        >>> law = counted_cost_law("cifar_resnet8", steps=(1, 2, 4))
+        >>> law = counted_cost_law("cifar_resnet8", dimensions=["width", "resolution"], steps=(1, 2))
         >>> {name: round(k.value, 1) for name, k in law.exponents.items()}
-        {'depth': 1.0, 'width': 2.0, 'resolution': 2.0}
+        {'width': 2.0, 'resolution': 2.0}
     """
     check_choice("cost", cost, COSTS)
     for name in dimensions:

@@ -116,7 +116,8 @@ def fit_error_law(
 
     Least squares on the errors (SciPy's ``least_squares``), from several starting exponents. Intervals are those of the
     percentile bootstrap: residuals are resampled about the curve, which keeps the design (networks were chosen, not
-    drawn), or cases. They tell how far the law is determined by these points, provided it is the right law.
+    drawn), or cases. They tell how far the law is determined by these points, provided it is the right law; with hardly
+    more points than parameters they are too narrow.
 
     Args:
         errors: Shares of wrong answers, in [0, 1], one for each of n networks.
