@@ -22,12 +22,13 @@ _FUNCTIONS = {
     "cka_matrix": "metrics",
     "chance": "metrics",
     "compare": "comparison",
+    "compare_weights": "comparison",
     "Comparison": "comparison",
 }
 
 if TYPE_CHECKING:
     from pyscale import cli, comparison, metrics, models, ops, studies, train
-    from pyscale.comparison import Comparison, compare
+    from pyscale.comparison import Comparison, compare, compare_weights
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "cka_matrix",
     "cli",
     "compare",
+    "compare_weights",
     "comparison",
     "hsic",
     "metrics",

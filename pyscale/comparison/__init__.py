@@ -2,5 +2,6 @@
 
 from pyscale.comparison.engine import compare
 from pyscale.comparison.result import Comparison
+from pyscale.comparison.weights import compare_weights
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "compare_weights"]

@@ -50,10 +50,8 @@ def resolve_options(
     Raises:
         ValueError: An option has an unknown value, or two exclude each other; the message says why.
     """
-    check_choice("metric", metric, get_args(Metric))
+    check_metric(metric, kernel, estimator)
     check_choice("mode", mode, (None, *get_args(Mode)))
-    check_choice("kernel", kernel, get_args(Kernel))
-    check_choice("estimator", estimator, get_args(Estimator))
     check_choice("features", features, get_args(Features))
     check_bandwidth(bandwidth)
     _check_count("permutations", permutations, least=0)
@@ -70,13 +68,22 @@ def resolve_options(
     return Options(metric, mode, kernel, estimator, float(bandwidth), features, permutations, seed, max_batches, size)
 
 
+def check_metric(metric: Metric, kernel: Kernel, estimator: Estimator) -> None:
+    """Raise ValueError for an unknown metric, kernel or estimator, or one that the metric does not have."""
+    check_choice("metric", metric, get_args(Metric))
+    check_choice("kernel", kernel, get_args(Kernel))
+    check_choice("estimator", estimator, get_args(Estimator))
+    if metric != "cka" and kernel != "linear":
+        raise ValueError(f"kernel is {kernel!r}, but metric {metric!r} has no kernel; only 'cka' has one")
+    if metric != "cka" and estimator != "unbiased":
+        raise ValueError(
+            f"estimator is {estimator!r}, but metric {metric!r} has no estimators to choose from; only 'cka' has"
+        )
+
+
 def _why_refused(
     metric: Metric, mode: Mode, kernel: Kernel, estimator: Estimator, features: Features, permutations: int
 ) -> str | None:
-    if metric != "cka" and kernel != "linear":
-        return f"kernel is {kernel!r}, but metric {metric!r} has no kernel; only 'cka' has one"
-    if metric != "cka" and estimator != "unbiased":
-        return f"estimator is {estimator!r}, but metric {metric!r} has no estimators to choose from; only 'cka' has"
     if mode == "minibatch":
         return _why_not_minibatch(metric, estimator, features)
     if kernel != "linear":

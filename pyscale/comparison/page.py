@@ -35,7 +35,7 @@ def write_page(comparison: Comparison, path: str | PathLike[str]) -> None:
 <html lang="en"><head><meta charset="utf-8"><title>{models}</title><style>{_STYLE}</style></head><body>
 <h1>{models}</h1>
 <p>{escape(comparison.title)} of {len(comparison.rows)} x {len(comparison.columns)} layers on
-{escape(str(comparison.meta.get("samples", "?")))} samples; {escape(describe_chance(comparison))}.</p>
+{escape(comparison.basis)}; {escape(describe_chance(comparison))}.</p>
 <img alt="Heat map of {escape(comparison.title)}" src="data:image/png;base64,{_picture(comparison)}">
 <h2>Closest layers</h2>
 {_closest(comparison)}

@@ -25,7 +25,14 @@ def describe_run(run: Run) -> dict[str, Any]:
         "skipped_batches": run.skipped,
         "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
         "dtype": sorted(run.x.tap.dtypes | run.y.tap.dtypes),
-        "device": str(run.device),
+        **describe_machine(run.device),
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return where and by what something was computed just now, as JSON types only."""
+    return {
+        "device": str(device),
         "threads": torch.get_num_threads(),
         "isa": build_info().isa,
         "pyscale": version("pyscale"),

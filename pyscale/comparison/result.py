@@ -36,8 +36,9 @@ class Comparison:
         values: The similarities. The unbiased CKA of unrelated layers is 0 on average, so it may be slightly negative.
         rows: Names of model_x's layers, in forward order.
         columns: Names of model_y's layers.
-        stderr: Jackknife standard errors over minibatches; NaN in exact mode and below two minibatches.
-        chance: What unrelated activations with the same spectra would get; a value says something only beside it.
+        stderr: Jackknife standard errors over minibatches; NaN in exact mode, below two minibatches, and for weights.
+        chance: What unrelated activations or weights with the same spectra would get; a value says something only
+            beside it.
         zscores: Standard deviations above chance under permutation of samples, for CKA.
         pvalues: One-sided permutation p-values, or None where none were asked for.
         meta: Provenance: options, models, data, versions, machine; JSON types only.
@@ -62,8 +63,8 @@ class Comparison:
         values = self.values[np.isfinite(self.values)]
         span = f"{values.min():.3f} to {values.max():.3f}" if values.size else "none finite"
         models = f"{self.meta.get('model_x', 'model_x')} {len(self.rows)} x {len(self.columns)}"
-        data = f"{self.meta.get('samples', '?')} samples, {self.meta.get('mode', '?')} mode"
-        return f"Comparison({self.title}, {models} {self.meta.get('model_y', 'model_y')}, {span}, {data})"
+        mode = "" if self.of_weights else f", {self.meta.get('mode', '?')} mode"
+        return f"Comparison({self.title}, {models} {self.meta.get('model_y', 'model_y')}, {span}, {self.basis}{mode})"
 
     def __eq__(self, other: object) -> bool:
         """Return whether everything is equal, with NaN equal to NaN."""
@@ -85,6 +86,18 @@ class Comparison:
             return name
         kernel = {"rbf": "RBF"}.get(str(self.meta.get("kernel")), str(self.meta.get("kernel")))
         return f"{self.meta.get('estimator')} {kernel} {name}"
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether weights were compared (:func:`pyscale.compare_weights`), rather than activations."""
+        return self.meta.get("compared") == "weights"
+
+    @property
+    def basis(self) -> str:
+        """What the similarities were computed over, such as "512 samples"."""
+        if self.of_weights:
+            return f"weights, rows are {self.meta['weight_rows']}"
+        return f"{self.meta.get('samples', '?')} samples"
 
     def arrays(self) -> dict[str, Matrix]:
         """Return the arrays that are there, by name."""

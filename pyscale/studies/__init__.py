@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from pyscale.studies import laws
 from pyscale.studies.demonstration import demo, demo_study
 from pyscale.studies.findings import Finding, findings
 from pyscale.studies.results import PairedAnswers, StudyResult
@@ -24,5 +25,6 @@ __all__ = [
     "demo",
     "demo_study",
     "findings",
+    "laws",
     "run",
 ]

@@ -1,0 +1,40 @@
+"""Laws of scaling: what each dimension costs, what it buys, and which is best for a network of a given size.
+
+.. code-block:: python
+
+    from pyscale.studies import laws
+
+    table = laws.PUBLISHED["mobilenet_v1"]
+    error = laws.fit_error_law(table.errors, table.factors)
+    cost = laws.fit_cost_law(table.macs, table.factors)
+    print(laws.best_dimension(error, cost, width=0.5, resolution=1))
+    print(laws.equal_shares(error, cost, budget=0.25).text)
+"""
+
+from __future__ import annotations
+
+from pyscale.studies.allocation import BestDimension, Split, best_dimension, best_split
+from pyscale.studies.cost_laws import CostLaw, count_costs, counted_cost_law, fit_cost_law, textbook_cost_law
+from pyscale.studies.error_laws import ErrorLaw, fit_error_law
+from pyscale.studies.folklore import Verdict, equal_shares
+from pyscale.studies.law_estimates import Estimate
+from pyscale.studies.published import PUBLISHED, PublishedTable
+
+__all__ = [
+    "PUBLISHED",
+    "BestDimension",
+    "CostLaw",
+    "ErrorLaw",
+    "Estimate",
+    "PublishedTable",
+    "Split",
+    "Verdict",
+    "best_dimension",
+    "best_split",
+    "count_costs",
+    "counted_cost_law",
+    "equal_shares",
+    "fit_cost_law",
+    "fit_error_law",
+    "textbook_cost_law",
+]
