@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("pyscale")
 
-_SUBMODULES = ("cli", "comparison", "metrics", "models", "ops", "studies", "train")
+_SUBMODULES = ("cli", "comparison", "compress", "metrics", "models", "ops", "studies", "train")
 _FUNCTIONS = {
     "cka": "metrics",
     "hsic": "metrics",
@@ -26,7 +26,7 @@ _FUNCTIONS = {
 }
 
 if TYPE_CHECKING:
-    from pyscale import cli, comparison, metrics, models, ops, studies, train
+    from pyscale import cli, comparison, compress, metrics, models, ops, studies, train
     from pyscale.comparison import Comparison, compare
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
 
@@ -39,6 +39,7 @@ __all__ = [
     "cli",
     "compare",
     "comparison",
+    "compress",
     "hsic",
     "metrics",
     "models",

@@ -8,6 +8,7 @@ import re
 from pyscale.models.architecture import Architecture
 from pyscale.models.cifar_resnet import cifar_architecture
 from pyscale.models.efficientnet import EFFICIENTNETS
+from pyscale.models.lenet import LENETS
 from pyscale.models.mobilenet_v2 import MOBILENETS_V2
 from pyscale.models.resnet import RESNETS
 
@@ -19,6 +20,7 @@ _ARCHITECTURES: dict[str, Architecture] = {
     **{f"cifar_resnet{depth}": cifar_architecture(depth) for depth in _CIFAR_DEPTHS},
     **MOBILENETS_V2,
     **EFFICIENTNETS,
+    **LENETS,
 }
 
 
