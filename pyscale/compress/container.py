@@ -13,8 +13,9 @@ bytes        type   what
 
 Numbers are little-endian. The header is ``{"config": ..., "tensors": [...]}``; a tensor lists its name, type, shape,
 form, entries, widths (of gaps and codes) and, in the order of its form's roles, the coding and size of each section.
-Nothing in a file is executed. Whatever the header says, no more is allocated than the bytes that are there can fill: a
-bit of a stream is at most one symbol, a gap passes at most 256 elements, and a byte of deflate data becomes at most 1032.
+Nothing in a file is executed. Whatever the header says, no more is allocated than the bytes that are there can fill:
+a bit of a stream is at most one symbol, a gap passes at most 256 elements, and a byte of deflate data becomes at most
+1032.
 """
 
 from __future__ import annotations

@@ -72,10 +72,10 @@ def _check(model: nn.Module, changed: dict[str, dict[str, torch.Size]]) -> None:
                     f"with {tuple(old)}, which is not resized that way"
                 )
         if isinstance(module, _ConvNd) and "weight" in shapes:
-            outputs = shapes["weight"][0]
-            each = module.out_channels // module.groups if _is_depthwise(module) else module.groups
-            if outputs % each:
-                raise ValueError(f"state_dict: {name}.weight has {outputs} filters, no multiple of {each}")
+            filters = shapes["weight"][0]
+            each = _filters_a_group(module) if _is_depthwise(module) else module.groups
+            if filters % each:
+                raise ValueError(f"state_dict: {name}.weight has {filters} filters, no multiple of {each}")
 
 
 def _resize(module: nn.Module, shapes: dict[str, torch.Size]) -> None:
@@ -87,7 +87,7 @@ def _resize(module: nn.Module, shapes: dict[str, torch.Size]) -> None:
     shape = next(iter(shapes.values())) if "weight" not in shapes else shapes["weight"]
     if isinstance(module, _ConvNd) and "weight" in shapes:
         if _is_depthwise(module):
-            module.groups = shape[0] // (module.out_channels // module.groups)
+            module.groups = shape[0] // _filters_a_group(module)
         first, second = (shape[0], shape[1] * module.groups)
         inputs, outputs = (first, second) if module.transposed else (second, first)
         module.in_channels, module.out_channels = inputs, outputs
@@ -108,6 +108,11 @@ _RESIZED = (_ConvNd, nn.Linear, _NormBase, nn.GroupNorm, nn.LayerNorm, nn.PReLU)
 
 def _is_depthwise(module: _ConvNd) -> bool:
     return module.groups == module.in_channels > 1
+
+
+def _filters_a_group(module: _ConvNd) -> int:
+    """Rows of the weight that belong to a group: outputs, or inputs of a transposed convolution."""
+    return (module.in_channels if module.transposed else module.out_channels) // module.groups
 
 
 def _few(names: list[str]) -> str:

@@ -42,13 +42,16 @@ def words_of(name: str, tensor: object) -> Words:
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or type_name(tensor) not in DTYPES:
         kind = f"{tensor.layout} {tensor.dtype}" if isinstance(tensor, Tensor) else type(tensor).__name__
         raise TypeError(f"model: {name!r} must be a dense tensor of {', '.join(DTYPES)}, got {kind}")
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    # a copy, because the strides of an empty tensor or of one element may be anything, which forbids a view as bytes
+    flat = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
     words: Words = flat.view(torch.uint8).numpy().view(word_type(tensor.dtype))
     return words
 
 
 def tensor_of(words: Words, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """Undo :func:`words_of`; the words are copied."""
+    if not len(words):
+        return torch.empty(shape, dtype=dtype)
     data = torch.from_numpy(words.view(np.uint8).copy())
     return (data != 0 if dtype == torch.bool else data.view(dtype)).reshape(shape)
 
