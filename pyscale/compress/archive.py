@@ -87,7 +87,7 @@ def load(path: str | PathLike[str], *, into: nn.Module | None = None) -> Compres
     """Read a file that :func:`save` wrote; nothing in it is executed.
 
     Every size in the file is held against the bytes that are there before anything is allocated, so that decoding
-    takes at most 1024 times the file's size times the bytes of an element, whatever the file says.
+    makes at most 1024 elements a byte of the file, and 255 a tensor that it lists, whatever it says.
 
     Args:
         path: The file.

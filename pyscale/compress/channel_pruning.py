@@ -33,8 +33,8 @@ def prune_channels(
 ) -> None:
     """Take the channels of least magnitude out of a model, in place.
 
-    A channel's magnitude is the mean, over all layers tied to it, of the norm of its weights in each, divided by the
-    mean over the channels it competes with in its layer, so that layers can be ranked together.
+    A channel's magnitude is the sum of squares of its weights, averaged over the layers that make, normalise or read it
+    (depthwise ones apart), and divided by the mean over its group's channels, so that groups can be ranked together.
 
     Args:
         model: Owner of the layers.
@@ -62,10 +62,9 @@ def prune_channels(
     first = {name: graph.channels(name) for name in graph.roots(whole)}
     if not first:
         raise ValueError("model: no channel can be removed without changing its inputs, outputs or the layers to keep")
-    importance = pruning.importance.GroupMagnitudeImportance()
     steps = {name: schedule.amounts(amounts[name]) for name in first}
     for step in range(schedule.steps):
-        scores = {name: importance(graph.group(name, range(graph.channels(name)))) for name in first}
+        scores = {name: graph.magnitudes(name) for name in first}
         shares = {name: steps[name][step] for name in first}
         for name, chosen in _least(scores, first, shares, together).items():
             graph.group(name, chosen).prune()
@@ -107,6 +106,12 @@ class _Graph:
     def channels(self, root: str) -> int:
         """How many channels a root has now."""
         return int(self._graph.get_out_channels(self.layers[root]))
+
+    def magnitudes(self, root: str) -> Tensor:
+        """(channels,) magnitude of every channel; zeros for a group of nothing but zeros."""
+        importance = self.pruning.importance.GroupMagnitudeImportance()
+        scores: Tensor = importance(self.group(root, range(self.channels(root))))
+        return scores.nan_to_num(0.0)
 
     def silence(self, root: str, channel: int) -> None:
         """Set to zero what makes a channel, so that all that reads it reads zeros."""

@@ -15,7 +15,7 @@ Numbers are little-endian. The header is ``{"config": ..., "tensors": [...]}``; 
 form, entries, widths (of gaps and codes) and, in the order of its form's roles, the coding and size of each section.
 Nothing in a file is executed. Whatever the header says, no more is allocated than the bytes that are there can fill:
 a bit of a stream is at most one symbol, a gap passes at most 256 elements, and a byte of deflate data becomes at most
-1032.
+1032. So a file makes at most 1024 elements a byte, beside the 255 at most of a tensor without any entry.
 """
 
 from __future__ import annotations

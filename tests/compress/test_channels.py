@@ -60,8 +60,10 @@ def test_channels_that_are_zero_are_removed_without_changing_the_outputs(name):
         for tensor in (layer.weight, norm.weight, norm.bias, norm.running_mean):
             tensor.data[:half] = 0
         dead += half
-    for gate in [module for name, module in model.named_modules() if name.endswith("fc2")]:
-        gate.weight.data[: gate.out_channels // 2] = gate.bias.data[: gate.out_channels // 2] = 0
+    for gate in [module for module in model.modules() if hasattr(module, "fc2")]:
+        half = gate.fc2.out_channels // 2  # what gates and reads a channel counts towards its magnitude
+        for tensor in (gate.fc1.weight.transpose(0, 1), gate.fc2.weight, gate.fc2.bias):
+            tensor.data[:half] = 0
     names = {module: name for name, module in model.named_modules()}
     amounts = {names[layer]: 0.5 for layer, _ in inner_pairs(model)}
     amounts |= {name: 0.5 for name in names.values() if name.endswith("fc2")}  # gates, one a channel
@@ -173,6 +175,16 @@ def test_the_model_given_is_left_as_it_was():
     assert cut(model, 0.5, inplace=True) is model
     assert (model.training, model[1].training, model[2].training) == (True, False, True)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_groups_of_zeros_go_first_and_are_no_trouble():
+    model = convolutional()
+    for layer in (model[0], model[1], model[3], model[4]):
+        nn.init.zeros_(layer.weight)
+    nn.init.zeros_(model[6].weight)
+    pruned = cut(model, 0.5)
+    assert pruned[0].out_channels < 8
+    pruned(IMAGES)
 
 
 def test_a_layer_keeps_one_channel_at_least():
