@@ -32,15 +32,10 @@ def reshape(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:
             unchanged then.
 
     Example:
-        >>> build = lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))
-        >>> narrow = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 1))
-        >>> reshape(build(), narrow.state_dict())
-        Sequential(
-          (0): Conv2d(3, 5, kernel_size=(3, 3), stride=(1, 1))
-          (1): BatchNorm2d(5, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-          (2): ReLU()
-          (3): Conv2d(5, 4, kernel_size=(1, 1), stride=(1, 1))
-        )
+        >>> def build(channels):
+        ...     return nn.Sequential(nn.Conv2d(3, channels, 3), nn.ReLU(), nn.Conv2d(channels, 4, 1))
+        >>> reshape(build(8), build(5).state_dict())[2]
+        Conv2d(5, 4, kernel_size=(1, 1), stride=(1, 1))
     """
     present = model.state_dict()
     missing, unexpected = [k for k in present if k not in state_dict], [k for k in state_dict if k not in present]

@@ -46,13 +46,27 @@ class CompressionPlan:
 
 
 _TRAINING = Recipe(epochs=12, optimizer="adamw", lr=2e-3, weight_decay=1e-2)
-_TUNING = Recipe(epochs=2, optimizer="adamw", lr=1e-3, weight_decay=0.0)
+_TUNING = Recipe(epochs=2, optimizer="adamw", lr=1e-3, weight_decay=0.1)
 _SHARING = Recipe(epochs=1, optimizer="adamw", lr=1e-4, weight_decay=0.0)
 
 PLANS = {
-    "lenet_300_100": CompressionPlan("lenet_300_100", 0.93, 5, Schedule("cubic", 6), _TRAINING, _TUNING, _SHARING),
+    "lenet_300_100": CompressionPlan(
+        family="lenet_300_100",
+        amount=0.925,
+        bits=5,
+        schedule=Schedule("cubic", 8),
+        training=_TRAINING,
+        tuning=_TUNING.but(epochs=3),
+        sharing=_SHARING,
+    ),
     "lenet5": CompressionPlan(
-        "lenet5", 0.93, {"conv*": 8, "ip*": 5}, Schedule("cubic", 6), _TRAINING.but(epochs=8), _TUNING, _SHARING
+        family="lenet5",
+        amount=0.93,
+        bits={"conv*": 8, "ip*": 5},
+        schedule=Schedule("cubic", 6),
+        training=_TRAINING.but(epochs=8),
+        tuning=_TUNING,
+        sharing=_SHARING,
     ),
 }
 """Plans for MNIST, one core and minutes."""
