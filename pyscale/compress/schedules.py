@@ -26,8 +26,8 @@ class Schedule:
         ValueError: If an argument is out of its range.
 
     Example:
-        >>> [round(amount, 3) for amount in Schedule("cubic", steps=4).amounts(0.8)]
-        [0.463, 0.7, 0.787, 0.8]
+        >>> [round(amount, 2) for amount in Schedule("cubic", steps=4).amounts(0.8)]
+        [0.46, 0.7, 0.79, 0.8]
         >>> [round(amount, 3) for amount in Schedule("iterative", steps=2).amounts(0.75)]
         [0.5, 0.75]
 
