@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from pyscale.comparison.files import replacing
 from pyscale.compress import Report, Schedule, load, prune, save, share_weights
 from pyscale.models import rebuild
 from pyscale.studies.running import Step
@@ -43,6 +45,10 @@ class CompressionPlan:
     training: Recipe
     tuning: Recipe
     sharing: Recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
 
 
 _TRAINING = Recipe(epochs=12, optimizer="adamw", lr=2e-3, weight_decay=1e-2)
@@ -116,7 +122,7 @@ class DeeplyCompressed:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
-            "family": self.plan.family,
+            "plan": self.plan.to_dict(),
             "seed": self.seed,
             "rate": self.rate,
             "points_lost": self.points_lost,
@@ -161,7 +167,7 @@ def compress_deeply(
     Args:
         plan: A plan, or the name of one in ``PLANS``.
         data: Pictures of the network's size.
-        out: The folder: ``runs/`` and one ``.psz`` file a stage.
+        out: The folder: ``plan.json``, ``runs/`` and one ``.psz`` file a stage.
         seed: Of first weights and trainings.
         resume: False trains anew.
         progress: Whether the trainings' progress bars are shown.
@@ -172,7 +178,7 @@ def compress_deeply(
         Accuracies and reports.
 
     Raises:
-        ValueError: If the plan is unknown, or ``out`` holds trainings of another one.
+        ValueError: If the plan is unknown, or ``out`` holds another plan or seed.
         ImportError: If the ``train`` extra is not installed.
 
     References:
@@ -184,6 +190,7 @@ def compress_deeply(
         plan = PLANS[plan]
     steps = _Steps(plan, on_step)
     out = Path(out)
+    _keep_plan(plan, out, resume)
 
     def trainer(kind: str, recipe: Recipe) -> Callable[[nn.Module], None]:
         def train(model: nn.Module) -> None:
@@ -215,6 +222,22 @@ def _stage(name: str, model: nn.Module, data: Data, path: Path, config: Any, *, 
     network = rebuild(read.config)
     network.load_state_dict(read.state_dict)
     return Stage(name, evaluate(network, data), read.report, path)
+
+
+def _keep_plan(plan: CompressionPlan, out: Path, resume: bool) -> None:
+    """Write the plan into its folder, or check that the one there is the same: a training does not know of amounts."""
+    path, asked = out / "plan.json", json.loads(json.dumps(plan.to_dict()))
+    if resume and path.exists():
+        there = json.loads(path.read_text())
+        differing = [name for name in asked if there.get(name) != asked[name]]
+        if differing:
+            raise ValueError(
+                f"out: {out} holds another plan: {', '.join(f'{n} is {there.get(n)!r} there' for n in differing)}. "
+                "Choose another folder, or pass resume=False to start anew"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write((json.dumps(asked, indent=2) + "\n").encode())
 
 
 def _side(data: Data) -> int:

@@ -87,6 +87,13 @@ def test_a_finished_study_is_taken_up(small):
     assert (out / "coded.psz").read_bytes() == before
 
 
+def test_another_plan_in_the_same_folder_is_refused(small):
+    """Its trainings would bring the masks of the former amount."""
+    _, _, out = small
+    with pytest.raises(ValueError, match=r"holds another plan: amount is 0.8 there. Choose another folder"):
+        compress_deeply(replace(small_plan(), amount=0.5), digits(), out, **QUICK)
+
+
 def test_unknown_plans_are_refused(tmp_path):
     with pytest.raises(ValueError, match="plan must be a CompressionPlan or one of lenet_300_100, lenet5, got 'vgg'"):
         compress_deeply("vgg", digits(), tmp_path)
