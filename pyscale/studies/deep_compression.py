@@ -77,9 +77,9 @@ PLANS = {
 }
 """Plans for MNIST: one and six minutes of one core.
 
-Measured on its test pictures: LeNet-300-100 becomes 44 times smaller and gains 0.11 points in the mean of three seeds (it
-gains in each: fine-tuning under decay goes on where training stopped); LeNet-5 becomes 42.8 times smaller and loses 0.07
-points in the mean of two seeds (0.00 and 0.14).
+On its test pictures LeNet-300-100 became 44 times smaller and gained 0.11 points in the mean of three seeds (it gained
+with each: fine-tuning under decay goes on where training stopped). LeNet-5 became 42.8 times smaller and lost 0.07
+points in the mean of two seeds, 0.00 and 0.14.
 """
 
 
