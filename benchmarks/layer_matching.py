@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,10 @@ def main(arguments: list[str]) -> int:
         options.seeds, options.epochs, options.width, options.pictures, options.samples = 2, 1, 2, 100, 60
     torch.set_num_threads(1)  # results then don't depend on how many cores there are
     data = _data(options)
-    trainings = _train(options, data)
+    if options.only_train is not None:
+        _train(options, data, options.only_train)
+        return 0
+    trainings = _train(options, data, range(options.seeds))
     compared = data if options.samples is None else data.subset(len(data.train), test=options.samples)
     results = RESULTS if options.results is None else options.results
     for features in options.features:
@@ -122,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="what rows call the data; its file's name by default")
     parser.add_argument("--pictures", type=int, help="training pictures; all by default")
     parser.add_argument("--seeds", type=int, default=10, help="networks")
+    parser.add_argument("--only-train", type=int, nargs="+", metavar="SEED", help="train these, such as beside others")
     parser.add_argument("--epochs", type=int, help="of each training; the recipe's by default")
     parser.add_argument("--width", type=int, default=16, help="channels of the first convolutions")
     parser.add_argument("--samples", type=int, help="held-out pictures to compare on; all by default")
@@ -141,9 +146,9 @@ def _data(options: argparse.Namespace) -> Data:
     return data if options.pictures is None else data.subset(options.pictures)
 
 
-def _train(options: argparse.Namespace, data: Data) -> Trainings:
+def _train(options: argparse.Namespace, data: Data, seeds: Iterable[int]) -> Trainings:
     networks, accuracies, epochs = [], [], 0
-    for seed in range(options.seeds):
+    for seed in seeds:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = PlainNetwork(
