@@ -11,12 +11,14 @@ from __future__ import annotations
 from pyscale.studies import laws
 from pyscale.studies.demonstration import demo, demo_study
 from pyscale.studies.findings import Finding, findings
+from pyscale.studies.layer_matching import LayerMatching, match_layers
 from pyscale.studies.results import PairedAnswers, StudyResult
 from pyscale.studies.running import Step, run
 from pyscale.studies.study import Study, Variant
 
 __all__ = [
     "Finding",
+    "LayerMatching",
     "PairedAnswers",
     "Step",
     "Study",
@@ -26,5 +28,6 @@ __all__ = [
     "demo_study",
     "findings",
     "laws",
+    "match_layers",
     "run",
 ]

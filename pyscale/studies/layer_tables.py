@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +17,6 @@ from pyscale.metrics.canonical import centred, certain_ones, weighted_by_project
 from pyscale.metrics.spectra import decomposed
 from pyscale.metrics.whitening import WhitenedSet, whiten_set
 from pyscale.ops import reference
-from pyscale.ops.gram import Kernel
 
 Tables = NDArray[np.float64]
 """(networks, networks, layers, layers): of layer i of network a with layer j of network b at [a, b, i, j]."""
@@ -68,9 +67,8 @@ def _by_grams(xs: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[np.float6
     unbiased = _numbers(cka_matrix(xs))
     yield "cka", unbiased
     yield "cka_biased", _numbers(cka_matrix(xs, estimator="biased"))
-    rbf: Kernel = "rbf"
     for bandwidth in BANDWIDTHS:
-        yield f"cka_rbf_{bandwidth:g}", _numbers(cka_matrix(xs, kernel=rbf, estimator="biased", bandwidth=bandwidth))
+        yield f"cka_rbf_{bandwidth:g}", _numbers(cka_matrix(xs, kernel="rbf", estimator="biased", bandwidth=bandwidth))
     norms = np.sqrt([float(hsic(x, x)) for x in xs.values()])  # HSIC = CKA times both norms
     yield "hsic", unbiased * norms[:, None] * norms[None, :]
 
@@ -119,8 +117,10 @@ def _scores(x: WhitenedSet, y: WhitenedSet, most_x: WhitenedSet, most_y: Whitene
         "svcca_r2": float(truncated.square().mean()),
         "procrustes": min(rotated, 1.0),
     }
-    weigh: Callable[..., Tensor] = weighted_by_projections
-    projected = float(weigh(U, rho, V, x, y, "x")), float(weigh(V, rho, U, y, x, "x"))
+    projected = (
+        float(weighted_by_projections(U, rho, V, x, y, "x")),
+        float(weighted_by_projections(V, rho, U, y, x, "x")),
+    )
     return {**{name: (value, value) for name, value in symmetric.items()}, "pwcca": projected}
 
 
