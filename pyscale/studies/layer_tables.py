@@ -76,8 +76,8 @@ def _by_grams(xs: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[np.float6
 def _by_directions(activations: Sequence[Sequence[Tensor]]) -> tuple[dict[str, Tables], list[str]]:
     count, depth, n = len(activations), len(activations[0]), len(activations[0][0])
     tables = {name: np.full((count, count, depth, depth), math.nan) for name in CANONICAL}
-    whole = [[_whitened(x, 1.0) for x in network] for network in activations]
-    leading = [[_whitened(x, 0.99) for x in network] for network in activations]
+    whole = [[_whitened(x) for x in network] for network in activations]
+    leading = [[_leading(x) for x in network] for network in whole]
     certain = 0
     for a, b in combinations(range(count), 2):
         for i, j in np.ndindex(depth, depth):
@@ -124,8 +124,13 @@ def _scores(x: WhitenedSet, y: WhitenedSet, most_x: WhitenedSet, most_y: Whitene
     return {**{name: (value, value) for name, value in symmetric.items()}, "pwcca": projected}
 
 
-def _whitened(x: Tensor, variance: float) -> WhitenedSet:
-    return whiten_set(centred(x), constant=bool(reference.is_constant(x)), rtol=1e-6, variance=variance)
+def _whitened(x: Tensor) -> WhitenedSet:
+    return whiten_set(centred(x), constant=bool(reference.is_constant(x)), rtol=1e-6)
+
+
+def _leading(x: WhitenedSet) -> WhitenedSet:
+    """Return the directions that hold 99 % of the variance, from the coordinates U Σ, which are X turned."""
+    return whiten_set(x.coordinates * x.sigma, constant=False, rtol=1e-6, variance=0.99)
 
 
 def _numbers(values: Tensor) -> NDArray[np.float64]:
