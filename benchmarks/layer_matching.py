@@ -77,7 +77,10 @@ def main(arguments: list[str]) -> int:
     compared = data if options.samples is None else data.subset(len(data.train), test=options.samples)
     results = RESULTS if options.results is None else options.results
     for features in options.features:
-        matching = match_layers(trainings.networks, compared, layers=trainings.networks[0].layers, features=features)
+        layers = trainings.networks[0].layers
+        if features == "pool":
+            layers = layers[:-1]  # the pooled features are the last block's channel means
+        matching = match_layers(trainings.networks, compared, layers=layers, features=features)
         append_rows("layer_matching", rows(options, data, trainings, matching), results)
         for note in matching.notes:
             print(f"{features}: {note}")
@@ -98,6 +101,7 @@ def rows(
         {
             "data": _name(options),
             "features": matching.features,
+            "width": str(options.width),
             "similarity": LABELS[name],
             "value": f"{100 * matches.accuracy.value:.1f}",
             "low": f"{100 * matches.accuracy.low:.1f}",
@@ -110,7 +114,6 @@ def rows(
             "networks": str(matching.networks),
             "layers": str(len(matching.layers)),
             "samples": str(matching.samples),
-            "width": str(options.width),
             "trained_on": str(len(data.train)),
             "epochs": str(trainings.epochs),
             "test_accuracy": f"{spread[0]:.1f} to {spread[-1]:.1f}",

@@ -32,8 +32,9 @@ def test_rehearsal(tmp_path, capsys):
     ]
     for row in rows:
         found = [int(layer) for layer in row["by_layer"].split()]
-        assert (row["trials"], row["samples"], len(found)) == ("18", "60", 9)
-        assert float(row["value"]) == pytest.approx(100 * sum(found) / 18, abs=0.06)
+        layers = 9 if row["features"] == "flatten" else 8  # without the layer that is its predecessor's channel means
+        assert (row["trials"], row["samples"], len(found)) == (str(2 * layers), "60", layers)
+        assert float(row["value"]) == pytest.approx(100 * sum(found) / (2 * layers), abs=0.06)
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
         assert row["commit"]
     assert "flatten  CCA, mean ρ" in capsys.readouterr().out
