@@ -110,6 +110,7 @@ def rows(
             "ties": str(matches.tied),
             "chance": f"{100 * matching.chance:.1f}",
             "published": str(PUBLISHED.get(name, "")),
+            "on_average": f"{sum(matches.on_average)} of {len(matches.on_average)}",
             "by_layer": " ".join(f"{found}" for found in matches.found),
             "networks": str(matching.networks),
             "layers": str(len(matching.layers)),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pyscale.comparison.features import Features, features_for_moments
@@ -29,11 +28,14 @@ class Matches:
         found: Of each layer, in how many ordered pairs of networks.
         tied: In how many of all trials the corresponding layer was as similar as the best of the others; not found.
         pairs: Ordered pairs of networks.
+        on_average: Whether each layer is found in the mean of all pairs' tables, where what single networks have of
+            their own cancels.
     """
 
     found: tuple[int, ...]
     tied: int
     pairs: int
+    on_average: tuple[bool, ...]
 
     @property
     def trials(self) -> int:
@@ -130,15 +132,23 @@ def count_matches(tables: Tables) -> Matches:
     Returns:
         The counts.
     """
-    count, depth = tables.shape[1], tables.shape[2]
-    summed = tables + tables.transpose(1, 0, 3, 2)
-    others = np.where(np.eye(depth, dtype=bool) | np.isnan(summed), -np.inf, summed).max(axis=3)
-    own: NDArray[np.float64] = np.diagonal(summed, axis1=2, axis2=3)
-    apart, slack = own - others, _TIE * np.abs(own)  # (networks, networks, layers)
-    between = ~np.eye(count, dtype=bool)
-    found = (apart > slack)[between].sum(axis=0)
-    tied = int((np.abs(apart) <= slack)[between].sum())
-    return Matches(tuple(int(layer) for layer in found), tied, count * (count - 1))
+    count = len(tables)
+    summed = (tables + tables.transpose(1, 0, 3, 2))[~np.eye(count, dtype=bool)]  # (pairs, layers, layers)
+    apart, slack = _apart(summed)
+    mean_apart, mean_slack = _apart(summed.mean(axis=0))
+    return Matches(
+        found=tuple(int(layer) for layer in (apart > slack).sum(axis=0)),
+        tied=int((np.abs(apart) <= slack).sum()),
+        pairs=len(summed),
+        on_average=tuple(bool(layer) for layer in mean_apart > mean_slack),
+    )
+
+
+def _apart(tables: Tables) -> tuple[Tables, Tables]:
+    """Return how far each layer's own similarity is above the best of the others, (..., layers), and what is a tie."""
+    others = np.where(np.eye(tables.shape[-1], dtype=bool) | np.isnan(tables), -np.inf, tables).max(axis=-1)
+    own: Tables = np.diagonal(tables, axis1=-2, axis2=-1)
+    return own - others, _TIE * np.abs(own)
 
 
 def _activations(network: nn.Module, data: Data, layers: Layers, features: Features) -> dict[str, Tensor]:

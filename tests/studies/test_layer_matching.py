@@ -59,6 +59,15 @@ def test_counts_are_those_of_a_plain_loop(networks, depth, seed, ties):
     assert matches.accuracy.value == sum(matches.found) / matches.trials
 
 
+def test_what_single_networks_have_of_their_own_cancels_in_the_mean():
+    rng = np.random.default_rng(0)
+    tables = np.eye(3) + 0.8 * rng.standard_normal((8, 8, 3, 3))
+    tables[:, :, 2] = np.nan
+    matches = count_matches(tables)
+    assert matches.accuracy.value < 0.6
+    assert matches.on_average == (True, True, False)
+
+
 def test_what_differs_by_rounding_alone_is_a_tie():
     tables = np.ones((2, 2, 3, 3)) - 1e-13 * np.random.default_rng(0).random((2, 2, 3, 3))
     matches = count_matches(tables)
