@@ -12,6 +12,7 @@ from pyscale.studies import laws
 from pyscale.studies.deep_compression import PLANS, CompressionPlan, DeeplyCompressed, Stage, compress_deeply
 from pyscale.studies.demonstration import demo, demo_study
 from pyscale.studies.findings import Finding, findings
+from pyscale.studies.layer_matching import LayerMatching, match_layers
 from pyscale.studies.results import PairedAnswers, StudyResult
 from pyscale.studies.running import Step, run
 from pyscale.studies.study import Study, Variant
@@ -21,6 +22,7 @@ __all__ = [
     "CompressionPlan",
     "DeeplyCompressed",
     "Finding",
+    "LayerMatching",
     "PairedAnswers",
     "Stage",
     "Step",
@@ -32,5 +34,6 @@ __all__ = [
     "demo_study",
     "findings",
     "laws",
+    "match_layers",
     "run",
 ]
