@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyscale.cli.commands import comparing, demonstration, diagnosis, profiling, training
+from pyscale.cli.commands import comparing, demonstration, diagnosis, profiling, searching, training
 from pyscale.cli.console import SETTINGS
 
 program = typer.Typer(
@@ -43,5 +43,6 @@ def options(
 program.command("demo")(demonstration.demo)
 program.command("compare")(comparing.compare)
 program.command("train")(training.train)
+program.command("search")(searching.search)
 program.command("profile")(profiling.profile)
 program.command("doctor")(diagnosis.doctor)

@@ -68,8 +68,10 @@ def fit(
         seed: Of data order, augmentation and dropout. The first weights are the caller's.
         out: Folder of the run: checkpoint, ``history.csv``, ``weights.pt``, ``result.json``. None keeps nothing.
         resume: Whether to take up the run in ``out``: an interrupted one goes on, a finished one is loaded and not
-            trained again, another one (other recipe, seed, precision, architecture or pictures) is refused. The
-            model's first weights are not compared: those of the run replace them. False starts anew.
+            trained again, another one (other recipe, seed, precision, architecture or pictures) is refused. With a
+            recipe whose rate does not depend on the number of epochs (:attr:`Recipe.open_ended`) one of fewer epochs
+            goes on to those asked for, and ends as if it had been asked for them at once. The model's first weights are
+            not compared: those of the run replace them. False starts anew.
         recipe: How to train; None is ``data.recipe``.
         precision: ``"32-true"``, ``"bf16-mixed"``, or ``"16-mixed"`` (GPU only).
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None is a GPU where there is one.
@@ -105,7 +107,8 @@ def fit(
         recipe = (recipe or data.recipe).but(**changes)
         _check_fit(model, data)
         folder_path = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder = RunFolder(folder_path, run_config(model, data, recipe.to_dict(), seed, precision))
+        config = run_config(model, data, recipe.to_dict(), seed, precision)
+        folder = RunFolder(folder_path, config, open_ended=recipe.open_ended)
         folder.open(resume)
         if folder.finished:
             history, accuracy = folder.load(model)
