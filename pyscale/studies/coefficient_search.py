@@ -147,9 +147,7 @@ def _counted(
 
 def _tested(trainer: CandidateTrainer, best: Outcome, pictures: Data) -> tuple[Accuracy, ...]:
     rung = trainer.plan.rungs[len(best.rungs) - 1]
-    return tuple(
-        evaluate(trainer.network(best.candidate, rung, run.seed), pictures, split="test") for run in best.last
-    )
+    return tuple(evaluate(trainer.network(best.candidate, rung, run.seed), pictures, split="test") for run in best.last)
 
 
 def _open(folder: Path, plan: SearchPlan, resume: bool) -> None:

@@ -254,9 +254,7 @@ def search_plan(
     prices = plan.prices()
     sizes = rung_sizes(len(prices), reduction) if strategy == "halving" else [len(prices)]
     per_epoch = [1.0 if unit == "epochs" else price * plan.pictures[0] for price in prices]
-    return replace(
-        plan, rungs=plan_rungs(sizes, per_epoch, plan.budget, len(seeds), continues=plan.continues)
-    )
+    return replace(plan, rungs=plan_rungs(sizes, per_epoch, plan.budget, len(seeds), continues=plan.continues))
 
 
 def ranking_data(data: Data, held_out: float) -> Data:
@@ -269,7 +267,8 @@ def _grid_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     candidates = space.candidates(space.grid())
     if not candidates:
         raise ValueError(
-            f"no grid point has α β² γ² within {space.tolerance:.0%} of {space.growth:g}: lower step, now {space.step:g}"
+            f"no grid point has α β² γ² within {space.tolerance:.0%} of {space.growth:g}: lower step, "
+            f"now {space.step:g}"
         )
     if all(candidate.skipped for candidate in candidates):
         nearest = min(candidates, key=lambda c: abs(c.growth - space.growth))

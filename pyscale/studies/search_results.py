@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,10 @@ from pyscale.train import Accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
+_NAMED = 5  # of points that are the same network, in a sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +66,12 @@ class Outcome:
     @property
     def mean(self) -> float:
         """Mean accuracy over the seeds; NaN where one diverged."""
-        return float("nan") if self.diverged else float(np.mean([run.right.mean() for run in self.last]))
+        return math.nan if self.diverged else float(np.mean([run.right.mean() for run in self.last]))
 
     def accuracy(self, confidence: float) -> Interval:
         """Mean accuracy with its interval over seeds and pictures, cut to [0, 1]; NaN where a seed diverged."""
         if self.diverged:
-            return Interval(*(float("nan"),) * 3)
+            return NOTHING
         interval = crossed_interval([run.right for run in self.last], confidence)
         return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
@@ -246,7 +251,13 @@ class SearchResult:
         elif len(self.outcomes) > 1:
             lines.append("better than every other beyond what seeds and pictures explain")
         if same := self.same_as(self.best):
-            lines.append(f"the very same network as {', '.join(candidate.name for candidate in same)}")
+            more = f" and {len(same) - _NAMED} more" if len(same) > _NAMED else ""
+            lines.append(f"the very same network as {', '.join(c.name for c in same[:_NAMED])}{more}")
+        if missing := self.plan.rungs[0].candidates - len(self.outcomes):
+            lines.append(
+                f"{missing} candidates fewer than planned: {len(self.skipped)} other points round to these "
+                "networks or miss the cost"
+            )
         return "\n".join(lines)
 
     def _runs(self) -> list[tuple[Outcome, Run, int]]:
@@ -262,8 +273,8 @@ class SearchResult:
 def _difference(best: Outcome, other: Outcome, confidence: float) -> Difference:
     """The two as they stood at the end of the other's last rung."""
     mine, theirs = best.rungs[len(other.rungs) - 1], other.last
-    if other.diverged or best.diverged:
-        return Difference(other.name, other.epochs, Interval(*(float("nan"),) * 3), other.diverged and not best.diverged)
+    if any(run.diverged for run in (*mine, *theirs)):
+        return Difference(other.name, other.epochs, NOTHING, other.diverged)
     answers = [a.right.astype(np.int8) - b.right for a, b in zip(mine, theirs, strict=True)]
     return Difference(other.name, other.epochs, crossed_interval(answers, confidence))
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from pyscale.models import Architecture, Scaling, build, profile
+from pyscale.models import Architecture, Profile, Scaling, profile
+from pyscale.models.registry import fitted
 from pyscale.models.scaling import positive
 
 _DIGITS = 4  # of a base; more would tell apart what no network does
@@ -116,7 +117,7 @@ class SearchSpace:
 
     def baseline_macs(self) -> int:
         """Multiply-accumulates of the baseline, counted."""
-        return self.count(Scaling())[1].macs
+        return Counting(self).baseline_macs
 
     def candidates(self, points: Iterable[Scaling]) -> tuple[Candidate, ...]:
         """Count what points cost; mark those that miss the budget, and those that are the same network.
@@ -126,22 +127,6 @@ class SearchSpace:
         counting = Counting(self)
         nearest_first = sorted(points, key=lambda p: (round(abs(nominal(p) / self.growth - 1), 9), _order(p)))
         return tuple(sorted((counting.candidate(point) for point in nearest_first), key=lambda c: _order(c.bases)))
-
-    def count(self, bases: Scaling) -> tuple[Architecture, Candidate]:
-        """Build a point's network on the meta device and count; what it costs relative to others is not yet known."""
-        scaling = self.scaling(bases)
-        with torch.device("meta"):
-            network = build(
-                self.family,
-                scaling=scaling,
-                num_classes=self.num_classes,
-                in_channels=self.in_channels,
-                image_size=self.image_size,
-            )
-        cost = profile(network, repeats=0)
-        return network.architecture, Candidate(
-            bases, scaling, nominal(bases), math.nan, cost.macs, cost.parameters, cost.image_size
-        )
 
 
 class Counting:
@@ -153,14 +138,28 @@ class Counting:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self._baseline = space.baseline_macs()
-        self._known: dict[Architecture, str] = {}
+        self._base = fitted(
+            space.family, num_classes=space.num_classes, in_channels=space.in_channels, image_size=space.image_size
+        )
+        self._costs: dict[Architecture, Profile] = {}
+        self._first: dict[Architecture, str] = {}
+        self.baseline_macs = self._cost(self._base.scaled(space.baseline)).macs
 
     def candidate(self, bases: Scaling) -> Candidate:
         """Count what a point costs, and say why it is not to be trained, if it isn't."""
-        architecture, counted = self.space.count(bases)
-        counted = replace(counted, growth=counted.macs / self._baseline)
-        first = self._known.setdefault(architecture, counted.name)
+        scaling = self.space.scaling(bases)
+        architecture = self._base.scaled(scaling)
+        cost = self._cost(architecture)
+        counted = Candidate(
+            bases=bases,
+            scaling=scaling,
+            nominal=nominal(bases),
+            growth=cost.macs / self.baseline_macs,
+            macs=cost.macs,
+            parameters=cost.parameters,
+            image_size=cost.image_size,
+        )
+        first = self._first.setdefault(architecture, counted.name)
         if first != counted.name:
             return replace(counted, skipped=f"rounds to the same network as {first}", same_as=first)
         if self.violation(counted) > 0:
@@ -170,6 +169,14 @@ class Counting:
                 f"not {self.space.growth:g} ± {self.space.cost_tolerance:.0%}",
             )
         return counted
+
+    def _cost(self, architecture: Architecture) -> Profile:
+        """What a network costs, counted once for each architecture on the meta device."""
+        if architecture not in self._costs:
+            with torch.device("meta"):
+                network = architecture.network()
+            self._costs[architecture] = profile(network, repeats=0, in_channels=architecture.in_channels)
+        return self._costs[architecture]
 
     def violation(self, candidate: Candidate) -> float:
         """How far beyond the tolerance the counted cost is, relatively; at most 0 within it."""

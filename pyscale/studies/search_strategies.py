@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pyscale.studies.candidate_training import Run
 from pyscale.studies.search_planning import SearchPlan
 from pyscale.studies.search_results import Outcome
@@ -22,6 +20,7 @@ Train = Callable[[Candidate, Rung, int], Run]
 Found = tuple[list[Outcome], list[Candidate]]
 
 _ASKED_FOR_EACH = 25  # points asked for at most for each network to be trained: most round to one that was
+_BEYOND = 0.15  # of a share's range, at either end: a block more in every stage is what any depth above 1 costs
 
 
 def climb(plan: SearchPlan, train: Train) -> Found:
@@ -56,10 +55,11 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def estimate_parzen(plan: SearchPlan, train: Train) -> Found:
     """Let Optuna's tree-structured Parzen estimator choose one candidate after another from what those before scored.
 
-    It draws two shares: of depth in the growth, and of width in what depth leaves. A point whose network misses the
-    cost is told as pruned, with how far it misses as a constraint; one that rounds to a network that was trained is told
-    that one's accuracy. Neither costs anything. The draws depend on ``plan.search_seed`` and the accuracies alone, so a
-    search that was killed asks for the same points again and finds their runs done.
+    It draws two shares: of depth in the growth, and of width in what depth leaves; a little beyond [0, 1] and cut, so
+    that not to scale a dimension at all has a chance too. A point whose network misses the cost is told as pruned, with
+    how far it misses as a constraint. So is one that rounds to a network that was trained: told as good, it would draw
+    the others after it, to no new network. Neither costs anything. The draws depend on ``plan.search_seed`` and the
+    accuracies alone, so a search that was killed asks for the same points again and finds their runs done.
 
     Args:
         plan: With the number of networks to train.
@@ -79,17 +79,19 @@ def estimate_parzen(plan: SearchPlan, train: Train) -> Found:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        sampler = optuna.samplers.TPESampler(seed=plan.search_seed, constraints_func=_violations)
+        sampler = optuna.samplers.TPESampler(seed=plan.search_seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for _ in range(_ASKED_FOR_EACH * rung.candidates):
             if len(outcomes) == rung.candidates:
                 break
             trial, candidate = _ask(study, counting, plan)
-            if not candidate.skipped:
-                outcomes[candidate.name] = _trained_on(Outcome(candidate, ()), rung, plan.seeds, train)
-            elif candidate.name not in outcomes:
+            outcome = None
+            if candidate.skipped:
                 skipped[candidate.name] = candidate
-            _tell(study, trial, outcomes.get(candidate.same_as or candidate.name))
+            elif candidate.name not in outcomes:  # the same bases may be drawn twice
+                outcome = _trained_on(Outcome(candidate, ()), rung, plan.seeds, train)
+                outcomes[candidate.name] = outcome
+            _tell(study, trial, outcome)
     finally:
         optuna.logging.set_verbosity(verbosity)
     if not outcomes:
@@ -112,7 +114,7 @@ def import_optuna() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise  # it is there but broken: its own message says more
-        raise ImportError('strategy "tpe" needs optuna: pip install \'pyscale[search]\'', name="optuna") from error
+        raise ImportError("strategy \"tpe\" needs optuna: pip install 'pyscale[search]'", name="optuna") from error
 
 
 def _trained_on(outcome: Outcome, rung: Rung, seeds: Sequence[int], train: Train) -> Outcome:
@@ -122,10 +124,11 @@ def _trained_on(outcome: Outcome, rung: Rung, seeds: Sequence[int], train: Train
 def _ask(study: optuna.Study, counting: Counting, plan: SearchPlan) -> tuple[optuna.Trial, Candidate]:
     from optuna.distributions import FloatDistribution
 
-    share = FloatDistribution(0.0, 1.0)
+    share = FloatDistribution(-_BEYOND, 1 + _BEYOND)
     trial = study.ask({"depth": share, "split": share})
-    candidate = counting.candidate(on_surface(plan.space.growth, trial.params["depth"], trial.params["split"]))
-    trial.set_user_attr("violation", counting.violation(candidate))
+    depth, split = (min(max(trial.params[name], 0.0), 1.0) for name in ("depth", "split"))
+    candidate = counting.candidate(on_surface(plan.space.growth, depth, split))
+    trial.set_constraint("cost", counting.violation(candidate))
     return trial, candidate
 
 
@@ -135,8 +138,4 @@ def _tell(study: optuna.Study, trial: optuna.Trial, outcome: Outcome | None) -> 
     if outcome is None or outcome.diverged:
         study.tell(trial, state=TrialState.PRUNED)
     else:
-        study.tell(trial, float(np.mean([run.right.mean() for run in outcome.last])))
-
-
-def _violations(trial: optuna.trial.FrozenTrial) -> tuple[float]:
-    return (float(trial.user_attrs["violation"]),)
+        study.tell(trial, outcome.mean)
