@@ -102,6 +102,7 @@ class CandidateTrainer:
             except ValueError as error:
                 raise ValueError(f"out: {record} is damaged ({error}); pass resume=False to start anew") from error
         run = self._train(candidate, rung, seed)
+        record.parent.mkdir(parents=True, exist_ok=True)
         with replacing(record) as file:
             file.write(run.to_json().encode())
         return run

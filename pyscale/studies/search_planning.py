@@ -13,6 +13,7 @@ from pyscale.studies.search_rungs import Rung, plan_rungs, rung_sizes
 from pyscale.studies.search_space import Candidate, SearchSpace
 from pyscale.train import Data, Recipe
 from pyscale.train.datasets import DataLike, as_data
+from pyscale.train.runs import data_digest
 from pyscale.train.seeding import check_seed
 
 Strategy = Literal["grid", "halving", "tpe"]
@@ -35,6 +36,7 @@ class SearchPlan:
         recipe: Of every training, but for the number of epochs.
         pictures: How many are trained on, and how many are held out to rank by.
         data_name: Of the data.
+        digest: Of the pictures and labels.
         search_seed: Of TPE's draws.
         rate: Forward MACs per second of training, where it was given.
     """
@@ -49,6 +51,7 @@ class SearchPlan:
     recipe: Recipe
     pictures: tuple[int, int]
     data_name: str
+    digest: str
     search_seed: int = 0
     rate: float | None = None
 
@@ -102,7 +105,12 @@ class SearchPlan:
             "budget": self.budget,
             "unit": self.unit,
             "recipe": {name: value for name, value in self.recipe.to_dict().items() if name != "epochs"},
-            "data": {"name": self.data_name, "train": self.pictures[0], "held_out": self.pictures[1]},
+            "data": {
+                "name": self.data_name,
+                "train": self.pictures[0],
+                "held_out": self.pictures[1],
+                "digest": self.digest,
+            },
             "search_seed": self.search_seed,
         }
 
@@ -248,6 +256,7 @@ def search_plan(
         recipe=pictures.recipe.but(**changes),
         pictures=(len(ranked.labels("train")), len(ranked.labels("test"))),
         data_name=pictures.name,
+        digest=data_digest(replace(ranked, val=ranked.test)),
         search_seed=check_seed(search_seed, "search_seed"),
         rate=None if rate is None else positive("rate", rate),
     )

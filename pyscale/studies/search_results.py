@@ -72,8 +72,7 @@ class Outcome:
         """Mean accuracy with its interval over seeds and pictures, cut to [0, 1]; NaN where a seed diverged."""
         if self.diverged:
             return NOTHING
-        interval = crossed_interval([run.right for run in self.last], confidence)
-        return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
+        return _cut(crossed_interval([run.right for run in self.last], confidence), 0.0)
 
 
 @dataclass(frozen=True)
@@ -276,7 +275,12 @@ def _difference(best: Outcome, other: Outcome, confidence: float) -> Difference:
     if any(run.diverged for run in (*mine, *theirs)):
         return Difference(other.name, other.epochs, NOTHING, other.diverged)
     answers = [a.right.astype(np.int8) - b.right for a, b in zip(mine, theirs, strict=True)]
-    return Difference(other.name, other.epochs, crossed_interval(answers, confidence))
+    return Difference(other.name, other.epochs, _cut(crossed_interval(answers, confidence), -1.0))
+
+
+def _cut(interval: Interval, least: float) -> Interval:
+    """The interval within what an accuracy, or a difference of two, can be."""
+    return replace(interval, low=max(least, interval.low), high=min(1.0, interval.high))
 
 
 def _costs(candidate: Candidate) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def run_config(model: nn.Module, data: Data, recipe: dict[str, Any], seed: int, 
         "architecture": _architecture_digest(model),
         "data": data.name,
         "image_size": data.image_size,
-        "samples": _data_digest(data),
+        "samples": data_digest(data),
     }
 
 
@@ -166,7 +166,11 @@ def _architecture_digest(model: nn.Module) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def _data_digest(data: Data) -> str:
+def data_digest(data: Data) -> str:
+    """16 hexadecimal digits that change with the pictures or labels of training and validation.
+
+    Of datasets that decode their pictures as they go, type, length and listed labels count, not the pictures.
+    """
     digest = hashlib.sha256()
     for dataset in (data.train, data.val):
         if isinstance(dataset, PictureSet):

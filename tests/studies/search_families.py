@@ -1,0 +1,49 @@
+"""Two families searched with two budgets each, on the embedded digits; as a script, one of them or all.
+
+``python -m tests.studies.search_families OUT [LABEL]``; it goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pyscale.models import Scaling
+from pyscale.studies import compare_searches, search
+from pyscale.train import digits
+
+FAMILIES = {
+    "cifar_resnet8": {"image_size": 8},
+    "mobilenet_v2": {"image_size": 16, "baseline": Scaling(width=0.25)},
+}
+BUDGETS = {"short": 36, "long": 144}  # epochs of all candidates and seeds together
+LABELS = [f"{family}-{length}" for family in FAMILIES for length in BUDGETS]
+
+
+def search_one(label, out):
+    family, _, length = label.partition("-")
+    return search(
+        family,
+        digits(),
+        budget=BUDGETS[length],
+        cost_tolerance=0.15,
+        out=Path(out) / label,
+        threads=1,
+        device="cpu",
+        progress=False,
+        **FAMILIES[family],
+    )
+
+
+def search_all(out):
+    return compare_searches({label: search_one(label, out) for label in LABELS})
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(search_one(sys.argv[2], sys.argv[1]))
+    else:
+        compared = search_all(sys.argv[1])
+        for label, result in compared.results.items():
+            print(f"{label}\n{result.to_pandas().dropna(subset='rank').to_string()}\n{result}\n")
+        print(compared.to_pandas().to_string(), compared, sep="\n\n")
