@@ -17,7 +17,8 @@ from pyscale.studies.search_planning import SearchPlan
 from pyscale.studies.search_rungs import Rung
 from pyscale.studies.search_space import Candidate
 from pyscale.studies.trained_networks import build_seeded, keep_recipe
-from pyscale.train import Accuracy, Data, DivergenceError, fit
+from pyscale.train import Accuracy, Data, DivergenceError, evaluate, fit
+from pyscale.train.fitting import target_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +108,15 @@ class CandidateTrainer:
             file.write(run.to_json().encode())
         return run
 
-    def network(self, candidate: Candidate, rung: Rung, seed: int) -> Network:
-        """The trained network of a finished run.
+    def tested(self, candidate: Candidate, rung: Rung, seed: int, pictures: Data) -> Accuracy:
+        """Accuracy of a finished run's network on the test pictures of other data.
 
         Raises:
             DivergenceError: If it diverged.
         """
-        return self._fit(candidate, rung, seed)[0]
+        network, _ = self._fit(candidate, rung, seed)
+        device = target_device(self.options["device"], self.options["precision"])
+        return evaluate(network, pictures, split="test", device=device)
 
     def _train(self, candidate: Candidate, rung: Rung, seed: int) -> Run:
         try:
@@ -121,6 +124,7 @@ class CandidateTrainer:
         except DivergenceError:
             nothing = np.zeros(len(self.data.labels("test")), dtype=np.bool_)
             return Run(seed, rung.epochs, nothing, 0.0, diverged=True)
+        network.to(target_device(self.options["device"], self.options["precision"]))
         return Run(seed, rung.epochs, right_answers(network, self.data), sum(seconds[rung.epochs - rung.trained :]))
 
     def _fit(self, candidate: Candidate, rung: Rung, seed: int) -> tuple[Network, list[float]]:

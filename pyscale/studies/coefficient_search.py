@@ -14,12 +14,11 @@ from pyscale.comparison.files import replacing
 from pyscale.studies.candidate_training import CandidateTrainer, Run
 from pyscale.studies.running import Step
 from pyscale.studies.search_planning import SearchPlan, Strategy, ranking_data, search_plan
-from pyscale.studies.search_results import Outcome, SearchResult
+from pyscale.studies.search_results import SearchResult
 from pyscale.studies.search_rungs import Rung
 from pyscale.studies.search_space import Candidate
 from pyscale.studies.search_strategies import climb, estimate_parzen, import_optuna
 from pyscale.studies.tables import as_csv
-from pyscale.train import Accuracy, Data, evaluate
 from pyscale.train.datasets import DataLike, as_data
 
 PLAN_FILE, RESULT_FILE, TABLE_FILE, CANDIDATES = "search.json", "result.json", "candidates.csv", "candidates"
@@ -120,7 +119,9 @@ def search(
         outcomes, skipped = (estimate_parzen if strategy == "tpe" else climb)(plan, _counted(trainer, on_step))
         if outcomes[0].diverged:
             raise ValueError("lr: every candidate of the last rung diverged; lower lr, lengthen warmup, or set clip")
-        test = _tested(trainer, outcomes[0], pictures)
+        best = outcomes[0]
+        last = plan.rungs[len(best.rungs) - 1]
+        test = tuple(trainer.tested(best.candidate, last, seed, pictures) for seed in plan.seeds)
         kept = None if out is None else folder
         result = SearchResult(plan, tuple(outcomes), tuple(skipped), test, confidence, kept)
         _write(folder / TABLE_FILE, as_csv(result.rows()))
@@ -143,11 +144,6 @@ def _counted(
         return trainer.run(candidate, rung, seed)
 
     return run
-
-
-def _tested(trainer: CandidateTrainer, best: Outcome, pictures: Data) -> tuple[Accuracy, ...]:
-    rung = trainer.plan.rungs[len(best.rungs) - 1]
-    return tuple(evaluate(trainer.network(best.candidate, rung, run.seed), pictures, split="test") for run in best.last)
 
 
 def _open(folder: Path, plan: SearchPlan, resume: bool) -> None:

@@ -100,7 +100,7 @@ def fit(
     if epochs is not None:
         changes["epochs"] = epochs
     seed = check_seed(seed)
-    target = _target_device(device, precision)
+    target = target_device(device, precision)
     with ExitStack() as stack:
         stack.enter_context(preserved_global_state())
         data = at_model_resolution(model, as_data(data))
@@ -200,7 +200,8 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
     )
 
 
-def _target_device(device: str | torch.device | None, precision: str) -> torch.device:
+def target_device(device: str | torch.device | None, precision: str) -> torch.device:
+    """Where :func:`fit` trains: as asked, else a GPU where there is one; checked beside the precision."""
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
     target = (

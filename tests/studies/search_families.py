@@ -1,7 +1,4 @@
-"""Two families searched with two budgets each, on the embedded digits; as a script, one of them or all.
-
-``python -m tests.studies.search_families OUT [LABEL]``; it goes on where it was stopped.
-"""
+"""Two families searched with two budgets each, on the digits; also a script that goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -39,11 +36,13 @@ def search_all(out):
     return compare_searches({label: search_one(label, out) for label in LABELS})
 
 
+def as_text(compared):
+    parts = [
+        f"{label}\n{result.to_pandas().dropna(subset='rank').to_string()}\n{result}\n"
+        for label, result in compared.results.items()
+    ]
+    return "\n".join([*parts, compared.to_pandas().to_string(), "", str(compared), ""])
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        print(search_one(sys.argv[2], sys.argv[1]))
-    else:
-        compared = search_all(sys.argv[1])
-        for label, result in compared.results.items():
-            print(f"{label}\n{result.to_pandas().dropna(subset='rank').to_string()}\n{result}\n")
-        print(compared.to_pandas().to_string(), compared, sep="\n\n")
+    sys.stdout.write(as_text(search_all(sys.argv[1])))

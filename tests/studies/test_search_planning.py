@@ -52,7 +52,7 @@ def test_no_budget_is_overspent_nor_left_for_another_epoch(prices, reduction, bu
     sizes = rung_sizes(len(prices), reduction)
     dearest = seeds * math.fsum(prices)
     if budget / len(sizes) < dearest * (1 - 1e-6):
-        with pytest.raises(ValueError, match="budget of .* is too small: rung 1 of"):
+        with pytest.raises(ValueError, match=r"budget of .* is too small: rung 1 of"):
             plan_rungs(sizes, prices, budget, seeds, continues=continues)
         return
     try:
