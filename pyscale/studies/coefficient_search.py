@@ -13,7 +13,7 @@ from typing import Any
 from pyscale.comparison.files import replacing
 from pyscale.studies.candidate_training import CandidateTrainer, Run
 from pyscale.studies.running import Step
-from pyscale.studies.search_planning import SearchPlan, Strategy, ranking_data, search_plan
+from pyscale.studies.search_planning import Strategy, ranking_data, search_plan
 from pyscale.studies.search_results import SearchResult
 from pyscale.studies.search_rungs import Rung
 from pyscale.studies.search_space import Candidate
@@ -107,7 +107,7 @@ def search(
         import_optuna()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
-        _open(folder, plan, resume)
+        _open(folder, {**plan.to_dict(), "precision": precision}, resume)
         fitting = {
             "precision": precision,
             "device": device,
@@ -146,10 +146,10 @@ def _counted(
     return run
 
 
-def _open(folder: Path, plan: SearchPlan, resume: bool) -> None:
+def _open(folder: Path, asked: dict[str, Any], resume: bool) -> None:
     """Start the folder, or check that it holds this search."""
     file = folder / PLAN_FILE
-    asked = json.loads(json.dumps(plan.to_dict()))
+    asked = json.loads(json.dumps(asked))
     folder.mkdir(parents=True, exist_ok=True)
     if file.is_file() and resume:
         try:

@@ -136,6 +136,8 @@ def test_another_search_in_the_same_folder_is_refused(found):
         miniature_search(found.out, budget=40)
     with pytest.raises(ValueError, match=r"recipe\.lr is 0\.05 there and 0\.1 here"):
         miniature_search(found.out, lr=0.1)
+    with pytest.raises(ValueError, match="precision is '32-true' there and 'bf16-mixed' here"):
+        miniature_search(found.out, precision="bf16-mixed")
     data = few()
     images = data.train.images.clone()
     images[0, 0, 0, 0] += 0.5
