@@ -37,9 +37,7 @@ def climb(plan: SearchPlan, train: Train) -> Found:
     behind: list[Outcome] = []
     for rung in plan.rungs:
         behind = [*outcomes[rung.candidates :], *behind]
-        outcomes = ranked(
-            [_trained_on(outcome, rung, plan.seeds, train) for outcome in outcomes[: rung.candidates]],
-        )
+        outcomes = ranked([_trained_on(outcome, rung, plan.seeds, train) for outcome in outcomes[: rung.candidates]])
     return [*outcomes, *behind], [candidate for candidate in plan.candidates if candidate.skipped]
 
 

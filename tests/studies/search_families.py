@@ -11,9 +11,9 @@ from pyscale.train import digits
 
 FAMILIES = {
     "cifar_resnet8": {"image_size": 8},
-    "mobilenet_v2": {"image_size": 16, "baseline": Scaling(width=0.25)},
+    "mobilenet_v2": {"image_size": 32, "baseline": Scaling(width=0.25), "lr": 0.03},
 }
-BUDGETS = {"short": 36, "long": 144}  # epochs of all candidates and seeds together
+BUDGETS = {"short": 18, "long": 90}  # epochs of all candidates and seeds together
 LABELS = [f"{family}-{length}" for family in FAMILIES for length in BUDGETS]
 
 
@@ -23,7 +23,6 @@ def search_one(label, out):
         family,
         digits(),
         budget=BUDGETS[length],
-        cost_tolerance=0.15,
         out=Path(out) / label,
         threads=1,
         device="cpu",
