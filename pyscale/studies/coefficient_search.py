@@ -92,8 +92,8 @@ def search(
         >>> found = search(
         ...     "cifar_resnet8", few, image_size=4, budget=8, seeds=(0, 1), threads=1, device="cpu", progress=False
         ... )
-        >>> len(found.outcomes), found.epochs, found.best in found.outcomes
-        (4, 8, True)
+        >>> len(found.outcomes), found.best.epochs, found.epochs
+        (3, 1, 6)
 
     References:
         Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, section 3.3
