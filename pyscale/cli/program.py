@@ -15,6 +15,7 @@ from pyscale.cli.commands import (
     diagnosis,
     profiling,
     published_laws,
+    searching,
     training,
 )
 from pyscale.cli.console import SETTINGS
@@ -52,6 +53,7 @@ def options(
 program.command("demo")(demonstration.demo)
 program.command("compare")(comparing.compare)
 program.command("train")(training.train)
+program.command("search")(searching.search)
 program.command("profile")(profiling.profile)
 program.command("scale-to")(budgeting.scale_to)
 program.command("deep-compress")(compressing.deep_compress)
