@@ -88,7 +88,7 @@ def _accuracy_trace(result: StudyResult, member: Member, accuracy: Accuracy, cos
 
 def ratios_chart(result: StudyResult) -> Chart | None:
     """Every cost of every network as a multiple of the baseline's."""
-    traces = []
+    traces: list[dict[str, Any]] = []
     for (name, cost), symbol in zip(COSTS.items(), COST_SYMBOLS, strict=True):
         ratios = {m.name: r for m in result.members if isfinite(r := ratio_of(result, m, name))}
         colour = LIGHT.networks[len(traces)]

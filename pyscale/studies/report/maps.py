@@ -80,7 +80,7 @@ def profile_chart(result: StudyResult, member: Member, similarity: Similarity) -
     everywhere = np.arange(len(comparison.rows))
     values, stderr, best = similarity.at_counterpart(), similarity.at_counterpart("stderr"), similarity.best
     most = np.where(best >= 0, comparison.values[everywhere, best], np.nan)
-    texts = [layer_in_words(result, member, similarity, row) for row in everywhere]
+    texts = [layer_in_words(result, member, similarity, row) for row in range(len(comparison.rows))]
     yardstick = None if result.role(member) == "twin" else result.yardstick(similarity)
     colour = style(result, member)[0]
 
