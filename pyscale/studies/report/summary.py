@@ -7,22 +7,21 @@ from math import isfinite
 
 from pyscale.studies.captions import key_values, mean_defined
 from pyscale.studies.findings import Finding
-from pyscale.studies.report.values import accuracy_of, percent, ratio_of, similarity_of
+from pyscale.studies.report.values import accuracy_of, counted, percent, ratio_of, similarity_of
 from pyscale.studies.results import StudyResult
-
-TOPICS = ("accuracy", "cost", "yardstick", "chance", "matching")
 
 
 def lede(result: StudyResult) -> str:
     """What was asked, in two sentences."""
     study, data = result.study, result.study.data
-    ways = {1: "one way", 2: "two ways", 3: "three ways", 4: "four ways", 5: "five ways"}
+    words = {1: "one variant", 2: "two variants", 3: "three variants", 4: "four variants", 5: "five variants"}
     count = len(result.variants)
-    epochs = result.baseline.trained.recipe.epochs
+    asked = f"{study.family} and {words.get(count, f'{count} variants')} of it" if count else f"{study.family} alone"
+    epochs = counted(result.baseline.trained.recipe.epochs, "epoch")
     return (
-        f"{study.family} was scaled in {ways.get(count, f'{count} ways')}. Every network was trained alike, "
-        f"{epochs} epochs on {len(data.labels('train'))} pictures of {data.name}; then each was measured on "
-        f"{len(data.labels('test'))} others and compared, layer by layer, with the network it was scaled from."
+        f"{asked}: what do they cost, what do they get right, and what changed inside? The baseline was trained "
+        f"{epochs} on {len(data.labels('train'))} pictures of {data.name}; every network was measured on "
+        f"{len(data.labels('test'))} others and compared, layer by layer, with the baseline."
     )
 
 
@@ -51,4 +50,4 @@ def tiles(result: StudyResult) -> Iterator[dict[str, str]]:
 def short_findings(result: StudyResult, found: Sequence[Finding]) -> list[str]:
     """The findings about all networks; of those about a similarity, the first one's."""
     first = result.study.metrics[0]
-    return [f.text for f in found if f.topic in TOPICS and f.metric in (None, first)]
+    return [f.text for f in found if f.network is None and f.metric in (None, first)]

@@ -4,7 +4,6 @@
 
 const palettes = JSON.parse(document.getElementById("palettes").textContent);
 const darkness = matchMedia("(prefers-color-scheme: dark)");
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const coarse = matchMedia("(pointer: coarse)");
 const charts = new Map(); // element .plot -> what was read from its JSON, for those drawn
 let printing = false;
@@ -81,7 +80,6 @@ function paint(plot) {
   const exchange = new Map(dark ? palettes.light.map((colour, i) => [colour, palettes.dark[i]]) : []);
   const figure = themed({ data, layout }, exchange);
   if (coarse.matches) figure.layout.dragmode = false; // a finger on a map scrolls the page
-  if (calm.matches) figure.layout.transition = { duration: 0 };
   return Plotly.react(plot.firstElementChild, figure.data, figure.layout);
 }
 
@@ -227,7 +225,7 @@ function forPaper(on) {
   for (const plot of document.querySelectorAll(".plot")) {
     if (charts.has(plot)) {
       paint(plot);
-      draw(plot);
+      if (plot.offsetParent !== null) draw(plot); // what is hidden has no size to follow
     } else if (on) {
       watcher.unobserve(plot);
       draw(plot);
