@@ -271,10 +271,10 @@ def test_networks_compared_with_each_other_become_a_map():
     page = Page(str(overview(result, pairs).html))
     (trace,) = page.charts["overview-cka"]["data"]
     assert trace["x"] == ["baseline", "v0-wide"]
-    assert trace["y"] == ["baseline-seed1", "v0-wide", "v1-deep", "v2-fine"]
-    assert trace["z"][2][1] == trace["z"][3][0]
-    assert trace["z"][0][1] is None
-    assert trace["text"][0][1] == "not compared"
+    assert trace["y"] == ["v2-fine", "v1-deep", "v0-wide", "baseline-seed1"]  # upward
+    assert trace["z"][1][1] == trace["z"][0][0]
+    assert trace["z"][3][1] is None
+    assert trace["text"][3][1] == "not compared"
 
 
 def test_the_themes_can_be_exchanged_colour_by_colour():

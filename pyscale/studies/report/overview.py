@@ -161,7 +161,7 @@ def dots_chart(metric: str, summaries: Sequence[PairSummary]) -> Chart:
 
 def networks_chart(metric: str, summaries: Sequence[PairSummary]) -> Chart:
     """A map of networks: the mean similarity of corresponding layers, rows against columns."""
-    rows = list(dict.fromkeys(one.network for one in summaries))
+    rows = list(dict.fromkeys(one.network for one in summaries))[::-1]  # the first at the top
     columns = list(dict.fromkeys(one.other for one in summaries))
     values = np.full((len(rows), len(columns)), np.nan)
     texts = [["not compared"] * len(columns) for _ in rows]
@@ -187,7 +187,7 @@ def networks_chart(metric: str, summaries: Sequence[PairSummary]) -> Chart:
     return Chart(
         f"overview-{metric}",
         [trace],
-        layout(axis("", type="category"), axis("", type="category", autorange="reversed"), plot_bgcolor=LIGHT.grid),
+        layout(axis("", type="category"), axis("", type="category"), plot_bgcolor=LIGHT.grid),
         caption=f"Mean {label} of each network's key layers (rows) to the corresponding layers of another (columns).",
         alt=f"Mean {label} of corresponding layers: {_all_in_words(summaries)}.",
         height=None,
