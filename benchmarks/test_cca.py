@@ -1,15 +1,13 @@
 """Streaming co-moments beside torch's product, and exact similarities of all pairs of layers beside a loop over pairs.
 
 All pairs are gathered in one update from float32 layers, as ``compare(mode="exact")`` does, whitened after; or whitened
-first, where all samples are in memory. Textbooks take their time
-pair by pair, so a few pairs are enough to know what all would take. ``PYSCALE_BENCH_LAYERS=50`` measures that many
-layers with that many: minutes, and 8 bytes for every entry of every co-moment, 5 GiB at 512 features.
+first, where all samples are in memory. There R² takes less work a pair the more layers there are, so it is measured
+with 50 as well. Textbooks take their time pair by pair, so a few pairs are enough to know what all would take.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import time
 import warnings
 
@@ -29,7 +27,6 @@ SHAPES = [
     *((1024, p) for p in (64, 512, 1024, 2048, 4096)),
     *((4096, p) for p in (64, 512, 1024)),
 ]
-LAYERS = int(os.environ.get("PYSCALE_BENCH_LAYERS", "10"))
 OURS = "pyscale"
 IN_MEMORY = "pyscale cca_matrix, all samples in memory"
 SUMMARIES = {"mean CCA": "mean", "R²": "r2"}
@@ -107,38 +104,20 @@ def stage_by_stage(xs, ys):
     return moments, {name: f"{seconds / total:.2f}" for name, seconds in stages.items()}
 
 
-@pytest.mark.parametrize(("L", "n", "p"), choose([(LAYERS, 5000, 512), (LAYERS, 2000, 128)], [(2, 60, 5)]))
+@pytest.mark.parametrize(("L", "n", "p"), choose([(10, 5000, 512), (10, 2000, 128)], [(2, 60, 5)]))
 @pytest.mark.parametrize("result", RESULTS)
 def test_all_pairs(beside, result, L, n, p):
     method, summary = RESULTS[result]
     xs, ys = layers(L, n, p, 0), layers(L, n, p, 1)
-    few = [(i, j) for i in list(xs)[:2] for j in list(ys)[:2]]
-
-    def loop(correlations):
-        pairs = ((xs[i].numpy().astype(np.float64), ys[j].numpy().astype(np.float64)) for i, j in few)
-        return [summary(correlations(x, y)) for x, y in pairs]
-
+    few, loop = few_pairs(xs, ys, summary)
     moments, stages = stage_by_stage(xs, ys)
     table = getattr(moments, method)()
     in_memory = cca_matrix(xs, ys, summary=SUMMARIES[result]).numpy()
     assert np.abs(in_memory - table).max() < 1e-6, "in the type of its inputs, float32"
     ours = np.array([table[int(i), int(j)] for i, j in few])
-    others = TEXTBOOKS | ({ZOO: mean_by_cca_zoo} if result == "mean CCA" and rivals.module("cca-zoo") else {})
-    difference = max(float(np.abs(ours - loop(of_pair)).max()) for of_pair in TEXTBOOKS.values())
+    others = {name: functools.partial(loop, of_pair) for name, of_pair in textbooks(result).items()}
+    difference = max(float(np.abs(ours - others[name]()).max()) for name in TEXTBOOKS)
     assert difference < 1e-8
-
-    def figures(timings):
-        """Times of all pairs: the textbook's are proportional to their number."""
-        each = {name: 1e3 * t.median / (len(few) if name in others else L * L) for name, t in timings.items()}
-        return {
-            name: {
-                "ms_a_pair": f"{ms:.4g}",
-                "a_pair_times_ours": f"{ms / each[OURS]:.1f}",
-                **(stages if name == OURS else dict.fromkeys(stages, "")),
-            }
-            for name, ms in each.items()
-        }
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         beside(
@@ -147,9 +126,59 @@ def test_all_pairs(beside, result, L, n, p):
             lambda: getattr(gathered(xs, ys), method)(),
             {
                 IN_MEMORY: lambda: cca_matrix(xs, ys, summary=SUMMARIES[result]),
-                **{name: functools.partial(loop, of_pair) for name, of_pair in others.items()},
+                **others,
             },
             rounds=choose(2, 1),
             errors={OURS: difference},
-            figures=figures,
+            figures=lambda timings: times_a_pair(timings, L * L, len(few), others, stages),
         )
+
+
+@pytest.mark.parametrize(("L", "n", "p"), choose([(50, 5000, 512)], [(2, 60, 5)]))
+def test_all_pairs_in_memory(beside, L, n, p):
+    result = "R²"
+    xs, ys = layers(L, n, p, 0), layers(L, n, p, 1)
+    few, loop = few_pairs(xs, ys, RESULTS[result][1])
+    table = cca_matrix(xs, ys, summary=SUMMARIES[result]).numpy()
+    others = {name: functools.partial(loop, of_pair) for name, of_pair in textbooks(result).items()}
+    difference = max(
+        float(np.abs([table[int(i), int(j)] for i, j in few] - np.array(others[name]())).max()) for name in TEXTBOOKS
+    )
+    assert difference < 1e-6, "in the type of its inputs, float32"
+    beside(
+        "cca",
+        {"op": f"{result}, all pairs in memory", "layers": f"{L} × {L}", "n": n, "p": p},
+        lambda: cca_matrix(xs, ys, summary=SUMMARIES[result]),
+        others,
+        rounds=choose(2, 1),
+        errors={OURS: difference},
+        figures=lambda timings: times_a_pair(timings, L * L, len(few), others, {}),
+    )
+
+
+def textbooks(result):
+    return TEXTBOOKS | ({ZOO: mean_by_cca_zoo} if result == "mean CCA" and rivals.module("cca-zoo") else {})
+
+
+def few_pairs(xs, ys, summary):
+    """Return a few pairs of layers, and a function that summarises the correlations of each."""
+    few = [(i, j) for i in list(xs)[:2] for j in list(ys)[:2]]
+
+    def loop(correlations):
+        pairs = ((xs[i].numpy().astype(np.float64), ys[j].numpy().astype(np.float64)) for i, j in few)
+        return [summary(correlations(x, y)) for x, y in pairs]
+
+    return few, loop
+
+
+def times_a_pair(timings, pairs, few, others, stages):
+    """Return times of all pairs: those of who was given a few are proportional to their number."""
+    each = {name: 1e3 * t.median / (few if name in others else pairs) for name, t in timings.items()}
+    return {
+        name: {
+            "ms_a_pair": f"{ms:.4g}",
+            "a_pair_times_ours": f"{ms / each[OURS]:.1f}",
+            **(stages if name == OURS else dict.fromkeys(stages, "")),
+        }
+        for name, ms in each.items()
+    }

@@ -1,1 +1,1 @@
-"""The command line: ``pyscale demo``, ``compare``, ``train``, ``profile``, ``doctor``."""
+"""The command line: ``pyscale demo``, ``compare``, ``train``, ``search``, ``profile``, ``doctor``."""

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from pyscale.cli.commands import comparing, demonstration, diagnosis, profiling, training
+from pyscale.cli.commands import (
+    budgeting,
+    comparing,
+    compressing,
+    demonstration,
+    diagnosis,
+    profiling,
+    published_laws,
+    searching,
+    training,
+)
 from pyscale.cli.console import SETTINGS
 
 program = typer.Typer(
@@ -43,5 +53,9 @@ def options(
 program.command("demo")(demonstration.demo)
 program.command("compare")(comparing.compare)
 program.command("train")(training.train)
+program.command("search")(searching.search)
 program.command("profile")(profiling.profile)
+program.command("scale-to")(budgeting.scale_to)
+program.command("deep-compress")(compressing.deep_compress)
+program.command("laws")(published_laws.laws)
 program.command("doctor")(diagnosis.doctor)

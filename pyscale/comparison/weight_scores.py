@@ -13,7 +13,8 @@ import numpy as np
 from pyscale.comparison.options import Estimator, Metric
 from pyscale.comparison.scores import Matrix, Scores
 from pyscale.comparison.weight_matrices import WeightMatrix
-from pyscale.metrics import cca_matrix, chance, cka_matrix, procrustes, pwcca, svcca
+from pyscale.metrics import cca_matrix, cka_matrix, procrustes, pwcca, svcca
+from pyscale.metrics.chance_level import chance_levels
 from pyscale.metrics.validity import warn, warn_constant
 from pyscale.ops import reference
 from pyscale.ops.gram import Kernel
@@ -103,7 +104,7 @@ def _values(
 def _chances(xs: dict[str, Any], ys: dict[str, Any], metric: Metric, kernel: Kernel, estimator: Estimator) -> Matrix:
     if metric == "cka" and estimator == "biased" and kernel != "linear":
         return np.full((len(xs), len(ys)), math.nan)  # no closed form from the spectra of the weights
-    return _each(xs, ys, lambda x, y: chance(x, y, metric=metric, estimator=estimator))
+    return _numbers(chance_levels(list(xs.values()), list(ys.values()), metric=metric, estimator=estimator))
 
 
 def _zscores(

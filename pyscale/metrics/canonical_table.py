@@ -18,7 +18,7 @@ from pyscale.metrics.side_by_side import each
 from pyscale.metrics.spectra import correlation_sums
 from pyscale.metrics.validity import check_finite, warn, warn_constant
 from pyscale.metrics.whitening import WhitenedSet, whiten_moments, whiten_set
-from pyscale.ops import hsic_pairs
+from pyscale.ops import hsic_pairs, reference
 from pyscale.ops.gram import check_choice
 
 _STEEP = 1e-3  # least σ / σ_max for which directions come from the squares σ², with errors of about 1e-10
@@ -88,6 +88,9 @@ def _whitened(layers: dict[str, Tensor], rtol: float) -> tuple[list[str], list[W
 
     @torch.no_grad()  # here, too: a thread has a mode of its own
     def whiten(x: Tensor) -> tuple[bool, WhitenedSet]:
+        if x.shape[1] >= len(x):  # centred, its rank is less: moments (p, p) would lose the smallest directions
+            constant = bool(reference.is_constant(x))
+            return constant, whiten_set(centred(x), constant=constant, rtol=rtol)
         moments = Moments.empty(x.shape[1], x.device)
         moments.add_(x)
         constant, wide = bool(moments.constant), centred(x)

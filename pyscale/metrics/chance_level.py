@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyscale.metrics.canonical import chance_r2
+from pyscale.metrics.canonical import centred, chance_r2
 from pyscale.metrics.inputs import as_pair, in_kind
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, CentredGram, Estimator, FeatureSums
 from pyscale.metrics.moments import centred_slices
 from pyscale.metrics.validity import check_finite, warn_constant
-from pyscale.metrics.whitening import whiten_set
+from pyscale.metrics.whitening import WhitenedSet, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.gram import check_choice, check_samples
@@ -69,22 +70,47 @@ def chance(x: Any, y: Any, *, metric: str = "cka", estimator: Estimator = "unbia
         if bool(reference.is_constant(t)):
             constant.append(name)
     warn_constant(constant, "the chance level")
-    wide = accumulator_dtype(tx.device)
+    if constant:
+        value = torch.tensor(torch.nan, dtype=accumulator_dtype(tx.device), device=tx.device)
+    else:
+        value = chance_levels([tx], [ty], metric=metric, estimator=estimator)[0, 0]
+    return in_kind(x, value, tx, ty)
+
+
+def chance_levels(
+    xs: Sequence[Tensor], ys: Sequence[Tensor], *, metric: str = "cka", estimator: Estimator = "unbiased"
+) -> Tensor:
+    """Return :func:`chance` of every set with every set, with what it takes of each set's spectrum found once.
+
+    Args:
+        xs: L activations (n, p_i), finite and not constant to rounding, with as many samples as ``metric`` needs.
+        ys: M others of the same samples.
+        metric: As for :func:`chance`.
+        estimator: Of CKA.
+
+    Returns:
+        (L, M) in float64 (float32 on devices without it).
+    """
+    n, device = xs[0].shape[0], xs[0].device
+    wide = accumulator_dtype(device)
     with torch.no_grad():
-        value = torch.nan if constant else _level(tx, ty, metric, estimator)
-    return in_kind(x, torch.tensor(value, dtype=wide, device=tx.device), tx, ty)
+        if metric == "cka" and estimator == "unbiased":
+            return torch.zeros((len(xs), len(ys)), dtype=wide, device=device)
+        if metric == "cka":
+            x, y = (
+                torch.tensor([_spread(t, name) for t in side], dtype=wide, device=device)
+                for name, side in (("x", xs), ("y", ys))
+            )
+            return x[:, None] * y[None, :] / (n - 1)
+        if metric == "cca_r2":
+            wx, wy = ([_whitened(t) for t in side] for side in (xs, ys))
+            levels = [[chance_r2(a, b, n) for b in wy] for a in wx]
+            return torch.tensor(levels, dtype=wide, device=device)
+    return torch.full((len(xs), len(ys)), torch.nan, dtype=wide, device=device)
 
 
-def _level(x: Tensor, y: Tensor, metric: str, estimator: str) -> float:
-    if metric == "cka" and estimator == "unbiased":
-        return 0.0
-    if metric == "cka":
-        return _spread(x, "x") * _spread(y, "y") / (x.shape[0] - 1)
-    if metric == "cca_r2":
-        wide = accumulator_dtype(x.device)
-        wx, wy = (whiten_set(t.to(wide) - t.mean(dim=0, dtype=wide), constant=False, rtol=1e-6) for t in (x, y))
-        return chance_r2(wx, wy, x.shape[0])
-    return torch.nan
+def _whitened(x: Tensor) -> WhitenedSet:
+    return whiten_set(centred(x), constant=False, rtol=1e-6)
 
 
 def _spread(x: Tensor, subject: str) -> float:

@@ -215,6 +215,8 @@ def hsic_pairs(v: Tensor, w: Tensor, *, threads: int | None = None) -> Tensor:
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ValueError unless ``value`` is one of ``choices``."""
     # By type first: comparing an array gives an array, which is neither true nor false.
+    if type(value) in (str, torch.dtype) and value in choices:
+        return
     if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
 

@@ -16,7 +16,7 @@ from pyscale.models import Network, Profile, profile
 from pyscale.studies.study import Study, Variant
 from pyscale.studies.trained_networks import build_seeded, keep_recipe
 from pyscale.train import Data, Trained, fit
-from pyscale.train.evaluation import at_model_resolution, evaluating
+from pyscale.train.evaluation import at_model_resolution, evaluating, model_device
 
 LATENCY_ROUNDS, LATENCY_REPEATS = 5, 10
 
@@ -105,10 +105,10 @@ def right_answers(model: nn.Module, data: Data, batch_size: int = 256) -> NDArra
     Returns:
         (n,) bool, in the order of the test split.
     """
-    right = []
+    right, device = [], model_device(model)
     with evaluating(model), torch.inference_mode():
         for images, labels in at_model_resolution(model, data).loader("test", batch_size):
-            right.append((model(images).argmax(1) == labels).numpy())
+            right.append((model(images.to(device)).argmax(1).cpu() == labels).numpy())
     return np.concatenate(right)
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 from pyscale.train.batches import Batches
 from pyscale.train.pictures import PictureSet
 from pyscale.train.recipes import DEFAULT, Recipe
-from pyscale.train.splitting import Indices, stratified_subset
+from pyscale.train.splitting import Indices, stratified_split, stratified_subset
 
 Split = Literal["train", "test", "val"]
 Size = int | tuple[int, int]
@@ -168,6 +168,30 @@ class Data:
         train = _take(self.train, stratified_subset(labels_of(self.train), n, seed))
         held_out = self.test if test is None else _take(self.test, stratified_subset(labels_of(self.test), test, seed))
         return replace(self, train=train, test=held_out)
+
+    def holding_out(self, fraction: float, seed: int = 0) -> Data:
+        """Make a stratified, seeded share of the training pictures the validation split.
+
+        Args:
+            fraction: Share of the training pictures, in (0, 1); rounded to whole pictures.
+            seed: Which ones.
+
+        Returns:
+            The data with fewer training pictures and those others as ``val``; normalisation, recipe and test pictures
+            stay.
+
+        Raises:
+            ValueError: If there is a validation split already, or one side would be empty.
+
+        Example:
+            >>> from pyscale.train import digits
+            >>> digits().holding_out(0.2)
+            Data('digits', train=1150, test=359, val=288, num_classes=10, channels=1, image_size=8)
+        """
+        if self.val is not None:
+            raise ValueError(f"{self!r} has a validation split already")
+        kept, held_out = stratified_split(labels_of(self.train), fraction, seed)
+        return replace(self, train=_take(self.train, kept), val=_take(self.train, held_out))
 
     def __repr__(self) -> str:
         sizes = [f"train={_length(self.train)}", f"test={_length(self.test)}"]

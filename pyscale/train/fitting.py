@@ -68,8 +68,10 @@ def fit(
         seed: Of data order, augmentation and dropout. The first weights are the caller's.
         out: Folder of the run: checkpoint, ``history.csv``, ``weights.pt``, ``result.json``. None keeps nothing.
         resume: Whether to take up the run in ``out``: an interrupted one goes on, a finished one is loaded and not
-            trained again, another one (other recipe, seed, precision, architecture or pictures) is refused. The
-            model's first weights are not compared: those of the run replace them. False starts anew.
+            trained again, another one (other recipe, seed, precision, architecture or pictures) is refused. With a
+            recipe whose rate does not depend on the number of epochs (:attr:`Recipe.open_ended`) one of fewer epochs
+            goes on to those asked for, and ends as if it had been asked for them at once. The model's first weights are
+            not compared: those of the run replace them. False starts anew.
         recipe: How to train; None is ``data.recipe``.
         precision: ``"32-true"``, ``"bf16-mixed"``, or ``"16-mixed"`` (GPU only).
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None is a GPU where there is one.
@@ -98,14 +100,15 @@ def fit(
     if epochs is not None:
         changes["epochs"] = epochs
     seed = check_seed(seed)
-    target = _target_device(device, precision)
+    target = target_device(device, precision)
     with ExitStack() as stack:
         stack.enter_context(preserved_global_state())
         data = at_model_resolution(model, as_data(data))
         recipe = (recipe or data.recipe).but(**changes)
         _check_fit(model, data)
         folder_path = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder = RunFolder(folder_path, run_config(model, data, recipe.to_dict(), seed, precision))
+        config = run_config(model, data, recipe.to_dict(), seed, precision)
+        folder = RunFolder(folder_path, config, open_ended=recipe.open_ended)
         folder.open(resume)
         if folder.finished:
             history, accuracy = folder.load(model)
@@ -197,7 +200,8 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
     )
 
 
-def _target_device(device: str | torch.device | None, precision: str) -> torch.device:
+def target_device(device: str | torch.device | None, precision: str) -> torch.device:
+    """Where :func:`fit` trains: as asked, else a GPU where there is one; checked beside the precision."""
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
     target = (

@@ -67,6 +67,16 @@ class Recipe:
         _check("clip", self.clip, self.clip is None or self.clip > 0, "None or > 0")
         _check("crop", self.crop, 0 <= self.crop <= 1, "in [0, 1]")
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether no step's rate depends on the number of epochs, so that a longer run begins with a shorter one.
+
+        Example:
+            >>> Recipe(schedule="constant", warmup=0).open_ended, Recipe(schedule="onecycle").open_ended
+            (True, False)
+        """
+        return self.schedule == "constant" and self.warmup == 0
+
     def but(self, **changes: Any) -> Recipe:
         """The same recipe with some fields changed; an unknown field is a TypeError that names near matches."""
         known = [field.name for field in fields(self)]

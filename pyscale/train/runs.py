@@ -25,16 +25,18 @@ class RunFolder:
 
     ``config.json`` says what was asked for, ``checkpoint.ckpt`` is the state after the last whole epoch,
     ``history.csv`` the table so far. ``weights.pt`` (the final ``state_dict``) and ``result.json`` appear when the run
-    is finished, and the checkpoint goes. Every file is replaced whole.
+    is finished, and the checkpoint goes, unless more epochs may follow. Every file is replaced whole.
 
     Args:
         path: The folder; made where it does not exist.
         config: What decides the outcome, as plain values.
+        open_ended: Whether a run of fewer epochs is the beginning of this one, and this one that of a longer.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    def __init__(self, path: Path, config: dict[str, Any], *, open_ended: bool = False) -> None:
         self.path = path
         self.config = config
+        self.open_ended = open_ended
         self.checkpoint = path / "checkpoint.ckpt"
         self._config = path / "config.json"
         self._history = path / "history.csv"
@@ -45,7 +47,7 @@ class RunFolder:
         """Start the folder, or check that what is there may be taken up; half-written files of a killed run go.
 
         Raises:
-            ValueError: If ``resume`` and the folder holds a run that was asked for otherwise.
+            ValueError: If ``resume`` and the folder holds a run that was asked for otherwise and can't be gone on with.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         files = (self._result, self.checkpoint, self._weights, self._history, self._config)
@@ -56,7 +58,7 @@ class RunFolder:
             for file in files:
                 file.unlink(missing_ok=True)
         elif self._config.exists():
-            self._check_same_run()
+            self._take_up()
             return
         elif self.checkpoint.exists() or self._result.exists():
             raise ValueError(f"out: {self.path} holds a run without its config.json; pass resume=False to start anew")
@@ -72,13 +74,14 @@ class RunFolder:
         write_whole(self._history, history.to_csv())
 
     def finish(self, model: nn.Module, history: History, accuracy: Accuracy) -> None:
-        """Write weights, history and result, in this order, then drop the checkpoint."""
+        """Write weights, history and result, in this order, then drop a checkpoint that nothing can follow."""
         temporary = _temporary_beside(self._weights)
         torch.save(model.state_dict(), temporary)
         temporary.replace(self._weights)
         self.write_history(history)
         write_whole(self._result, json.dumps({"accuracy": accuracy.to_dict()}, indent=2) + "\n")
-        self.checkpoint.unlink(missing_ok=True)
+        if not self.open_ended:
+            self.checkpoint.unlink(missing_ok=True)
 
     def load(self, model: nn.Module) -> tuple[History, Accuracy]:
         """Load a finished run: weights into ``model``, history and accuracy returned.
@@ -94,12 +97,17 @@ class RunFolder:
             raise ValueError(f"out: the finished run in {self.path} is damaged ({error}); pass resume=False") from error
         return history, accuracy
 
-    def _check_same_run(self) -> None:
+    def _take_up(self) -> None:
+        """Accept the run that is there: the one asked for, or its beginning; refuse any other."""
         try:
             there = json.loads(self._config.read_text())
         except ValueError as error:
             raise ValueError(f"out: {self._config} is not JSON; pass resume=False to start anew") from error
         asked = json.loads(json.dumps(self.config))
+        if self._begins(there, asked):
+            self._result.unlink(missing_ok=True)  # before the config: never may fewer epochs pass for more
+            write_whole(self._config, json.dumps(self.config, indent=2) + "\n")
+            return
         differences = [
             f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
             for name in sorted({*there, *asked})
@@ -110,6 +118,19 @@ class RunFolder:
                 f"out: {self.path} holds another run: {'; '.join(differences)}. "
                 "Choose another folder, or pass resume=False to start anew"
             )
+
+    def _begins(self, there: dict[str, Any], asked: dict[str, Any]) -> bool:
+        """Whether the run that is there is the beginning of the one asked for, with the state to go on from."""
+        return (
+            self.open_ended
+            and self.checkpoint.exists()
+            and _without_epochs(there) == _without_epochs(asked)
+            and there.get("epochs", asked["epochs"]) < asked["epochs"]
+        )
+
+
+def _without_epochs(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != "epochs"}
 
 
 def run_config(model: nn.Module, data: Data, recipe: dict[str, Any], seed: int, precision: str) -> dict[str, Any]:
@@ -123,7 +144,7 @@ def run_config(model: nn.Module, data: Data, recipe: dict[str, Any], seed: int, 
         "architecture": _architecture_digest(model),
         "data": data.name,
         "image_size": data.image_size,
-        "samples": _data_digest(data),
+        "samples": data_digest(data),
     }
 
 
@@ -145,7 +166,11 @@ def _architecture_digest(model: nn.Module) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def _data_digest(data: Data) -> str:
+def data_digest(data: Data) -> str:
+    """16 hexadecimal digits that change with the pictures or labels of training and validation.
+
+    Of datasets that decode their pictures as they go, type, length and listed labels count, not the pictures.
+    """
     digest = hashlib.sha256()
     for dataset in (data.train, data.val):
         if isinstance(dataset, PictureSet):

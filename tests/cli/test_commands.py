@@ -180,3 +180,66 @@ def test_doctor_fails_where_an_old_core_was_left_behind(monkeypatch):
     printed = json.loads(run("doctor", "--json", code=1).stdout)
     assert printed["ok"] is False
     assert "build again" in printed["checks"][0]["detail"]
+
+
+# ---- scale-to ----
+
+
+def test_scale_to_stays_within_the_budget():
+    options = ["--macs", "20e6", "--rule", "w"]
+    found = json.loads(run("scale-to", "cifar_resnet20", *options, "--json").stdout)
+    assert found["macs"] <= 20e6
+    assert found["scaling"]["depth"] == found["scaling"]["resolution"] == 1
+    again = run("profile", f"cifar_resnet20:width={found['scaling']['width']!r}", "--repeats", "0", "--json").stdout
+    assert json.loads(again)[0]["macs"] == found["macs"]
+    assert "scaled" in run("scale-to", "cifar_resnet20", "--parameters", "100000", "--rule", "1,1,2").stdout
+
+
+def test_scale_to_wants_one_budget_and_a_rule():
+    assert "exactly one" in run("scale-to", "resnet18", code=2).stderr
+    assert "three numbers" in run("scale-to", "resnet18", "--macs", "1e9", "--rule", "a,b", code=2).stderr
+
+
+# ---- laws ----
+
+
+def test_laws_are_fitted_to_published_tables():
+    both = json.loads(run("laws", "mobilenet_v1", "--json").stdout)
+    assert [row["form"] for row in both] == ["sum", "product"]
+    assert both[0]["networks"] == 16
+    assert both[0]["exponents"]["width"]["low"] < both[0]["exponents"]["width"]["value"] < 2
+    assert "The rule loses" in both[0]["verdict"]
+
+
+def test_laws_say_why_there_is_none():
+    printed = run("laws", "mobilenet_v2_scaled_up").stdout
+    assert "fewer than" in printed
+    assert "unknown table 'nets'" in run("laws", "nets", code=2).stderr
+
+
+# ---- deep-compress ----
+
+
+def test_deep_compress_leaves_files_of_every_stage(tmp_path, monkeypatch):
+    from pyscale import studies
+    from pyscale.compress import Schedule
+
+    plan = studies.PLANS["lenet_300_100"]
+    short = {name: getattr(plan, name).but(epochs=1) for name in ("training", "tuning", "sharing")}
+    quick = studies.CompressionPlan("lenet_300_100", 0.9, 4, Schedule("cubic", 2), **short)
+    monkeypatch.setitem(studies.PLANS, "lenet_300_100", quick)
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 10
+    x = (25 * y[:, None, None] + rng.integers(0, 20, (120, 28, 28))).astype(np.uint8)
+    np.savez(tmp_path / "made.npz", x_train=x[:100], y_train=y[:100], x_test=x[100:], y_test=y[100:])
+    options = ["lenet_300_100", "--data", tmp_path / "made.npz", "--out", tmp_path / "out", "--threads", "1"]
+    found = json.loads(run("deep-compress", *options, "--json").stdout)
+    sizes = [(tmp_path / "out" / f"{stage['name']}.psz").stat().st_size for stage in found["stages"]]
+    assert sizes == [stage["bytes_file"] for stage in found["stages"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert found["rate"] > 20
+    assert "points of accuracy lost" in run("deep-compress", *options).stdout
+
+
+def test_deep_compress_knows_its_plans(tmp_path):
+    assert "lenet5" in run("deep-compress", "alexnet", "--data", "digits", "--out", tmp_path, code=2).stderr

@@ -36,6 +36,10 @@ def fail(*arguments):
         (["train", "cifar_resnet8", "--phi", "x"], "phi: expected a number, got 'x'"),
         (["train", "cifar_resnet8", "--data", "nowhere"], "there is no nowhere"),
         (["train", "cifar_resnet8", "--precision", "8"], "precision must be one of"),
+        (["search", "cifar_resnet8", "--budget", "60", "--strategy", "luck"], "strategy must be one of"),
+        (["search", "cifar_resnet8", "--budget", "5"], "budget of 5 is too small"),
+        (["search", "cifar_resnet8", "--budget", "60", "--baseline", "wide=2"], "got 'wide=2'"),
+        (["search", "cifar_resnet8", "--budget", "60", "--growth", "1"], "growth must be above 1"),
         (["compare", "cifar_resnet8", "cifar_resnet8", "--metric", "cosine"], "metric"),
         (["compare", "cifar_resnet8", "cifar_resnet8", "--out", "c.pdf"], "got c.pdf"),
         (["compare", "cifar_resnet8", "cifar_resnet8", "--split", "half"], "split must be one of"),
@@ -57,7 +61,7 @@ def test_a_folder_that_is_no_training_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["train"], ["profile", "x", "--repeats", "many"], ["nonsense"], ["demo", "--sed"]]
+    "arguments", [["train"], ["search", "x"], ["profile", "x", "--repeats", "many"], ["nonsense"], ["demo", "--sed"]]
 )
 def test_the_parsers_own_errors_are_code_2(arguments):
     assert fail(*arguments).exit_code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -232,6 +233,23 @@ def test_chance_and_zscores_are_where_they_exist():
     assert np.isnan(r2.zscores).all()
     for options in ({"metric": "procrustes"}, {"kernel": "rbf", "estimator": "biased"}):
         assert np.isnan(ps.compare_weights(x, y, **options).chance).all()
+
+
+@pytest.mark.parametrize("options", [{"estimator": "biased"}, {"metric": "cca_r2"}, {"metric": "cca"}, {}], ids=str)
+def test_chance_levels_of_whole_models_are_those_of_every_pair(options):
+    """Layers of one width, some of more columns than rows, and one that fits nothing."""
+    x, y = (
+        seeded(lambda: nn.Sequential(nn.Conv2d(3, 12, 3), nn.Conv2d(12, 12, 1), nn.Linear(4, 12), nn.Linear(4, 9)), k)
+        for k in (1, 2)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few rows and of pairs that do not fit: tested above
+        c = ps.compare_weights(x, y, rows="outputs", **options)
+    for i, row in enumerate(c.rows):
+        for j, column in enumerate(c.columns):
+            one, other = (m.get_submodule(name).weight.detach().flatten(1) for m, name in ((x, row), (y, column)))
+            expected = float(ps.chance(one, other, **options)) if len(one) == len(other) else math.nan
+            assert c.chance[i, j] == pytest.approx(expected, rel=CLOSE, nan_ok=True)
 
 
 @settings(deadline=None, max_examples=25)

@@ -63,6 +63,23 @@ def test_the_way_of_fewer_operations_is_taken(monkeypatch):
     cca_matrix({i: x[:15, :6] for i, x in many.items()} | {"few": few[:15]}, summary="r2")
 
 
+@pytest.mark.filterwarnings("ignore:40 samples are too few")
+@pytest.mark.parametrize("summary", SUMMARIES)
+def test_sets_of_more_features_than_samples_go_without_their_moments(monkeypatch, summary):
+    """Moments of a layer of 16 384 features would take 2 GiB, for 39 directions."""
+    rng = np.random.default_rng(0)
+    rows = {"wide": rng.standard_normal((40, 90)), "square": rng.standard_normal((40, 40)) @ rng.random((40, 40))}
+    columns = {"narrow": rng.standard_normal((40, 5)) + rows["wide"][:, :5]}
+    seen, original = [], canonical_table.Moments.empty
+    monkeypatch.setattr(canonical_table.Moments, "empty", lambda p, device: (seen.append(p), original(p, device))[1])
+    found = cca_matrix(rows, columns, summary=summary)
+    np.testing.assert_allclose(found, expected(rows, columns, summary), rtol=0, atol=1e-11)
+    assert seen == [5]
+    flat = {"wide": rows["wide"], "flat": np.full((40, 50), 0.1)}
+    with pytest.warns(UserWarning, match="^layer 'flat' is constant to rounding"):
+        assert np.isnan(cca_matrix(flat, columns, summary=summary)).tolist() == [[False], [True]]
+
+
 def test_results_come_in_kind_and_constant_layers_are_named():
     rows, columns = ({name: torch.from_numpy(x).float() for name, x in side.items()} for side in layers())
     rows["conv"].requires_grad_()

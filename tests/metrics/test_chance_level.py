@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import pyscale as ps
+from pyscale.metrics import chance_level
 from tests import oracles
 from tests.metrics.samples import correlated
 
@@ -57,6 +58,25 @@ def test_other_metrics_have_no_closed_form():
     x, y = correlated(3, 20, 3, 4)
     for metric in ("cca", "svcca", "pwcca", "procrustes"):
         assert np.isnan(ps.chance(x, y, metric=metric))
+
+
+@pytest.mark.parametrize("metric", chance_level.METRICS)
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+def test_levels_of_many_sets_are_those_of_every_pair(metric, estimator):
+    xs = [torch.from_numpy(x) for p in (3, 7, 40) for x in correlated(p, 20, p, 2)]
+    found = chance_level.chance_levels(xs, xs[:4], metric=metric, estimator=estimator)
+    each = [[ps.chance(x, y, metric=metric, estimator=estimator) for y in xs[:4]] for x in xs]
+    np.testing.assert_allclose(found, each, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("metric", "found_once"), [("cka", "_spread"), ("cca_r2", "_whitened")])
+def test_what_is_taken_of_a_set_is_found_once_however_many_it_is_with(monkeypatch, metric, found_once):
+    calls = []
+    original = getattr(chance_level, found_once)
+    monkeypatch.setattr(chance_level, found_once, lambda x, *rest: (calls.append(len(x)), original(x, *rest))[1])
+    xs = [torch.from_numpy(x) for x in np.random.default_rng(0).standard_normal((5, 20, 3))]
+    chance_level.chance_levels(xs, xs[:3], metric=metric, estimator="biased")
+    assert len(calls) == 8
 
 
 def test_kinds_and_bad_input():

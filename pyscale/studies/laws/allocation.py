@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyscale.studies.cost_laws import CostLaw
-from pyscale.studies.error_laws import ErrorLaw
-from pyscale.studies.law_estimates import Array, Estimate, estimate, log_factors
-from pyscale.studies.law_fitting import Form, falling_terms, split_parameters
+from pyscale.studies.laws.cost import CostLaw
+from pyscale.studies.laws.error import ErrorLaw
+from pyscale.studies.laws.estimates import Array, Estimate, estimate, log_factors
+from pyscale.studies.laws.fitting import Form, falling_terms, split_parameters
 
 Bounds = Mapping[str, tuple[float, float]]
 

@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
-from pyscale.studies.allocation import BestDimension, Split, best_dimension, best_split
-from pyscale.studies.cost_laws import CostLaw, count_costs, counted_cost_law, fit_cost_law, textbook_cost_law
-from pyscale.studies.error_laws import ErrorLaw, fit_error_law
-from pyscale.studies.folklore import Verdict, equal_shares
-from pyscale.studies.law_estimates import Estimate
-from pyscale.studies.published import PUBLISHED, PublishedTable
+from pyscale.studies.laws.allocation import BestDimension, Split, best_dimension, best_split
+from pyscale.studies.laws.cost import CostLaw, count_costs, counted_cost_law, fit_cost_law, textbook_cost_law
+from pyscale.studies.laws.error import ErrorLaw, fit_error_law
+from pyscale.studies.laws.estimates import Estimate
+from pyscale.studies.laws.folklore import Verdict, equal_shares
+from pyscale.studies.laws.published import PUBLISHED, PublishedTable
 
 __all__ = [
     "PUBLISHED",

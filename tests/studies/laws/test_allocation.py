@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pyscale.studies import laws
-from tests.studies.test_laws import GRID, PRODUCT, SUM, error_of
+from tests.studies.laws.test_error import GRID, PRODUCT, SUM, error_of
 
 TEXTBOOK = {"depth": 1, "width": 2, "resolution": 2}
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyscale.studies.law_estimates import Array, Resampling
+from pyscale.studies.laws.estimates import Array, Resampling
 from pyscale.train.dependencies import import_train_dependency
 
 Form = Literal["sum", "product"]

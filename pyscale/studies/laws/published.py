@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from pyscale.studies.law_estimates import DIMENSIONS
+from pyscale.studies.laws.estimates import DIMENSIONS
 
 _SIDE = 224  # pixels, at which every base network here was published
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyscale.studies.allocation import Split, best_split, cost_exponents, log_budget, named, outside
-from pyscale.studies.cost_laws import TEXTBOOK, CostLaw
-from pyscale.studies.error_laws import ErrorLaw
-from pyscale.studies.law_estimates import Estimate, estimate
-from pyscale.studies.law_fitting import predicted
+from pyscale.studies.laws.allocation import Split, best_split, cost_exponents, log_budget, named, outside
+from pyscale.studies.laws.cost import TEXTBOOK, CostLaw
+from pyscale.studies.laws.error import ErrorLaw
+from pyscale.studies.laws.estimates import Estimate, estimate
+from pyscale.studies.laws.fitting import predicted
 
 
 @dataclass(frozen=True)

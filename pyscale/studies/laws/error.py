@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyscale.ops.gram import check_choice
-from pyscale.studies.law_estimates import (
+from pyscale.studies.laws.estimates import (
     Array,
     Estimate,
     Resampling,
@@ -22,7 +22,7 @@ from pyscale.studies.law_estimates import (
     log_factors,
     parameter_table,
 )
-from pyscale.studies.law_fitting import Form, at_bounds, bootstrap, fitted, parameter_names, predicted
+from pyscale.studies.laws.fitting import Form, at_bounds, bootstrap, fitted, parameter_names, predicted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from pyscale.models import Profile, Scaling, build, profile
 from pyscale.ops.gram import check_choice
-from pyscale.studies.law_estimates import (
+from pyscale.studies.laws.estimates import (
     DIMENSIONS,
     Array,
     Estimate,
@@ -25,7 +25,7 @@ from pyscale.studies.law_estimates import (
     log_factors,
     parameter_table,
 )
-from pyscale.studies.law_fitting import resampled_cases
+from pyscale.studies.laws.fitting import resampled_cases
 
 if TYPE_CHECKING:
     import pandas as pd
