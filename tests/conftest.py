@@ -1,4 +1,4 @@
-"""What all tests share: where those marked ``cuda`` can run, and that the emulator is there where it must be."""
+"""What all tests share: where those marked ``cuda`` can run, and that what must be there is there."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from tests.studies import browser
+
 
 def pytest_configure(config):
-    """Refuse to skip all kernels in silence where the emulator was asked for and is not there."""
+    """Refuse to skip in silence what was asked for: all kernels without the emulator, the report without a browser."""
     if os.environ.get("PYSCALE_EMULATOR") == "ON" and find_spec("pyscale._emulated") is None:
         raise pytest.UsageError("PYSCALE_EMULATOR is ON, but pyscale._emulated was not built: `make build`")
+    if os.environ.get("PYSCALE_BROWSER") == "ON" and browser.lacking():
+        raise pytest.UsageError(f"PYSCALE_BROWSER is ON, but these are not installed: {', '.join(browser.lacking())}")
 
 
 def pytest_collection_modifyitems(items):

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from pyscale.comparison.dependencies import import_report_dependency
-from pyscale.studies import charts
+from pyscale.studies import captions, charts
 from pyscale.studies.networks import Member
 from pyscale.studies.results import StudyResult
-from pyscale.studies.similarity import Similarity
-from pyscale.studies.study import LABELS
 from pyscale.studies.theme import THEMES
 
 DPI = 192  # two device pixels a CSS pixel
@@ -111,29 +107,20 @@ def _overview(result: StudyResult) -> Iterator[Picture]:
             f"curves_{metric}",
             (5.2, 3.6),
             partial(charts.draw_curves, result=result, metric=metric),
-            caption=f"{LABELS[metric]} of each network to the corresponding layers of the baseline, from input to "
-            + ("output, with two standard errors." if metric == "cka" else "output."),
-            alt=f"Mean {LABELS[metric]} to the baseline along depth: "
-            + "; ".join(
-                f"{name} {np.nanmean(by_metric[metric].at_counterpart()[by_metric[metric].key_rows]):.2f}"
-                for name, by_metric in result.similarities.items()
-            )
-            + f". Chance: {_chance_in_words([found[metric] for found in result.similarities.values()])}.",
+            caption=captions.curves_caption(metric),
+            alt=captions.curves_in_words(result, metric),
         )
 
 
 def _inside(result: StudyResult, member: Member) -> Iterator[Picture]:
     for metric in result.study.metrics:
         similarity = result.similarities[member.name][metric]
-        rows, columns = similarity.comparison.values.shape
         yield _picture(
             f"map_{member.name}_{metric}",
             (3.5, 3.1),
             partial(charts.draw_map, result=result, member=member, metric=metric),
-            caption=f"{similarity.label}, all {rows} × {columns} pairs of layers; chance "
-            f"{_chance_in_words([similarity])}.",
-            alt=f"Map of {similarity.label} between the {rows} layers of {member.name} and the {columns} of the "
-            f"baseline: {_span(similarity)}; chance {_chance_in_words([similarity])}.",
+            caption=captions.map_caption(similarity),
+            alt=captions.map_in_words(member, similarity),
             network=member.name,
         )
     yield _picture(
@@ -141,12 +128,7 @@ def _inside(result: StudyResult, member: Member) -> Iterator[Picture]:
         (3.5, 3.1),
         partial(charts.draw_profile, result=result, member=member),
         caption="The same along the network, layer by layer.",
-        alt=f"Similarity of each layer of {member.name} to its counterpart in the baseline, from input to output: "
-        + "; ".join(
-            f"{found.label} from {np.nanmin(found.at_counterpart()):.2f} to {np.nanmax(found.at_counterpart()):.2f}"
-            for found in result.similarities[member.name].values()
-        )
-        + ".",
+        alt=captions.profile_in_words(member, list(result.similarities[member.name].values())),
         network=member.name,
     )
 
@@ -176,17 +158,3 @@ def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _span(similarity: Similarity) -> str:
-    values = similarity.comparison.values
-    mean = np.nanmean(similarity.at_counterpart())
-    return (
-        f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}, {mean:.2f} on average between corresponding layers"
-    )
-
-
-def _chance_in_words(similarities: list[Similarity]) -> str:
-    spans = [charts.chance_span(similarity) for similarity in similarities]
-    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
-    return f"{low:.2g}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"

@@ -25,14 +25,13 @@ def write_files(result: StudyResult) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             similarity.comparison.save(path)
     found = findings(result)
-    figures = draw_figures(result)
-    for figure in figures:
+    for figure in draw_figures(result):
         for theme, png in figure.pngs.items():
             _write(result.out / "figures" / figure.filename(theme), png)
     _write(result.out / "networks.csv", as_csv(network_rows(result)).encode())
     _write(result.out / "layers.csv", as_csv(layer_rows(result)).encode())
     _write(result.out / "study.json", result_as_json(result, found).encode())
-    _write(result.out / "report.html", render_report(result, found, figures).encode())
+    _write(result.out / "report.html", render_report(result, found).encode())
 
 
 def _write(path: Path, content: bytes) -> None:

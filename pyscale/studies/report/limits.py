@@ -1,0 +1,43 @@
+"""What a study cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pyscale.studies.findings import Finding
+from pyscale.studies.report.parts import Section, render
+from pyscale.studies.report.values import accuracy_of, counted
+from pyscale.studies.results import StudyResult
+
+
+def limits_section(result: StudyResult, found: Sequence[Finding]) -> Section:
+    """How far the numbers carry."""
+    return Section("limits", "What this cannot show", "Limits", render("limits.html.j2", limits=list(_limits(result))))
+
+
+def _limits(result: StudyResult) -> Iterator[str]:
+    study, base = result.study, accuracy_of(result.baseline)
+    if base is not None:
+        yield (
+            f"With {base.total} held-out pictures one picture is {100 / base.total:.2f} points of accuracy, and the "
+            f"95 % interval of the baseline is {100 * (base.high - base.low):.1f} points wide."
+        )
+    yield (
+        "Each variant was trained from one seed. Intervals and standard errors cover the choice of pictures, not of "
+        f"seeds; {'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
+    )
+    source = study.data.image_size
+    largest = max(member.network.image_size for member in result.members)
+    if isinstance(source, int) and largest > source:
+        yield (
+            f"The pictures have {source} × {source} pixels. Networks that take more see them resampled: more "
+            "pixels, no more detail."
+        )
+    yield (
+        f"Latency is the median of one picture at a time on {counted(study.threads, 'thread')} of this machine. It is "
+        "not proportional to multiply-accumulates: small layers wait for the framework."
+    )
+    for name, by_metric in result.similarities.items():
+        for similarity in by_metric.values():
+            for note in similarity.notes:
+                yield f"{name}, {similarity.label}: {note}."
