@@ -16,10 +16,11 @@ MAY_IMPORT = {
     "ops": {"_native"},
     "metrics": {"ops"},
     "comparison": {"ops", "metrics"},
+    "compress": set(),
     "models": set(),
     "train": set(),
-    "studies": {"ops", "metrics", "comparison", "models", "train"},
-    "cli": {"ops", "metrics", "comparison", "models", "train", "studies"},
+    "studies": {"ops", "metrics", "comparison", "compress", "models", "train"},
+    "cli": {"ops", "metrics", "comparison", "compress", "models", "train", "studies"},
 }
 MOST_LINES = 400
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
@@ -81,7 +82,7 @@ def test_no_module_bears_a_public_functions_name():
     import pyscale
 
     functions = {name for name in pyscale.__all__ if callable(getattr(pyscale, name))}
-    for room in ("models", "train"):
+    for room in ("compress", "models", "train"):
         module = getattr(pyscale, room)
         functions |= {name for name in module.__all__ if callable(getattr(module, name))}
     assert not [path for path in SOURCES if path.stem in functions]
@@ -90,7 +91,16 @@ def test_no_module_bears_a_public_functions_name():
 def test_public_names_are_documented():
     import pyscale
 
-    rooms = (pyscale, pyscale.ops, pyscale.metrics, pyscale.comparison, pyscale.models, pyscale.train, pyscale.studies)
+    rooms = (
+        pyscale,
+        pyscale.ops,
+        pyscale.metrics,
+        pyscale.comparison,
+        pyscale.compress,
+        pyscale.models,
+        pyscale.train,
+        pyscale.studies,
+    )
     undocumented = [
         f"{room.__name__}.{name}" for room in rooms for name in room.__all__ if not (getattr(room, name).__doc__ or "")
     ]

@@ -12,7 +12,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.splitlines()[0])
-def test_example_runs(example, capsys):
+def test_example_runs(example, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # examples may write files
     exec(compile(example, "README.md", "exec"), {})
     assert capsys.readouterr().out
 

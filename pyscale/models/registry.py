@@ -9,6 +9,7 @@ from dataclasses import replace
 from pyscale.models.architecture import Architecture
 from pyscale.models.cifar_resnet import cifar_architecture
 from pyscale.models.efficientnet import EFFICIENTNETS
+from pyscale.models.lenet import LENETS
 from pyscale.models.mobilenet_v1 import MOBILENETS_V1
 from pyscale.models.mobilenet_v2 import MOBILENETS_V2
 from pyscale.models.mobilenet_v3 import MOBILENETS_V3
@@ -29,6 +30,7 @@ _ARCHITECTURES: dict[str, Architecture] = {
     **MOBILENETS_V3,
     **EFFICIENTNETS,
     **dict(reversed(TINYNETS.items())),
+    **LENETS,
 }
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from pyscale.studies import laws
+from pyscale.studies.deep_compression import PLANS, CompressionPlan, DeeplyCompressed, Stage, compress_deeply
 from pyscale.studies.demonstration import demo, demo_study
 from pyscale.studies.findings import Finding, findings
 from pyscale.studies.results import PairedAnswers, StudyResult
@@ -16,12 +17,17 @@ from pyscale.studies.running import Step, run
 from pyscale.studies.study import Study, Variant
 
 __all__ = [
+    "PLANS",
+    "CompressionPlan",
+    "DeeplyCompressed",
     "Finding",
     "PairedAnswers",
+    "Stage",
     "Step",
     "Study",
     "StudyResult",
     "Variant",
+    "compress_deeply",
     "demo",
     "demo_study",
     "findings",

@@ -1,0 +1,105 @@
+"""The stages of deep compression: in small on the digits, and the paper's claim on full MNIST."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyscale.compress import Schedule, load
+from pyscale.models import rebuild
+from pyscale.studies import PLANS, compress_deeply
+from pyscale.train import digits, evaluate, from_npz
+
+MNIST = "mnist.npz"
+QUICK = {"progress": False, "threads": 1, "device": "cpu"}
+
+
+def small_plan():
+    plan = PLANS["lenet_300_100"]
+    return replace(
+        plan,
+        amount=0.8,
+        schedule=Schedule("cubic", 2),
+        training=plan.training.but(epochs=8),
+        tuning=plan.tuning.but(epochs=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("deep")
+    steps = []
+    return compress_deeply(small_plan(), digits(), out, on_step=steps.append, **QUICK), steps, out
+
+
+def test_every_stage_is_measured_from_its_file(small):
+    result, _, out = small
+    assert [stage.name for stage in result.stages] == ["trained", "pruned", "shared", "coded"]
+    rates = [stage.report.rate for stage in result.stages]
+    assert rates == sorted(rates)
+    for stage in result.stages:
+        assert stage.path == out / f"{stage.name}.psz"
+        read = load(stage.path)
+        assert (stage.report.bytes_file, stage.report) == (stage.path.stat().st_size, read.report)
+        model = rebuild(read.config)
+        model.load_state_dict(read.state_dict)
+        assert evaluate(model, digits()) == stage.accuracy
+    assert result.rate == rates[-1]
+    assert result.stages[2].accuracy == result.stages[3].accuracy
+    assert result.points_lost == pytest.approx(
+        100 * (result.stages[0].accuracy.value - result.stages[3].accuracy.value)
+    )
+
+
+def test_the_stages_do_what_the_plan_says(small):
+    result, _, _ = small
+    trained, pruned, shared, coded = (load(stage.path).state_dict for stage in result.stages)
+    assert result.stages[0].accuracy.value > 0.9
+    for key in ("ip1.weight", "ip2.weight", "ip3.weight"):
+        assert len(shared[key].unique()) <= 32
+        assert torch.equal(shared[key] == 0, pruned[key] == 0)
+        assert torch.equal(shared[key], coded[key])
+        assert not torch.equal(trained[key], pruned[key])
+    total = sum(pruned[key].numel() for key in pruned if key.endswith("weight"))
+    kept = sum(int(pruned[key].count_nonzero()) for key in pruned if key.endswith("weight"))
+    assert total - kept == round(0.8 * total)
+
+
+def test_steps_are_announced(small):
+    result, steps, _ = small
+    assert [step.number for step in steps] == [1, 2, 3, 4, 5]
+    assert {step.total for step in steps} == {5}
+    assert [step.title for step in steps] == ["train", "prune", "prune", "share", "measure"]
+    assert json.loads(json.dumps(result.to_dict()))["stages"][3]["rate"] == result.rate
+    assert str(result).startswith("trained")
+
+
+def test_a_finished_study_is_taken_up(small):
+    result, _, out = small
+    before = (out / "coded.psz").read_bytes()
+    again = compress_deeply(small_plan(), digits(), out, **QUICK)
+    assert again.stages == result.stages
+    assert (out / "coded.psz").read_bytes() == before
+
+
+def test_unknown_plans_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="plan must be a CompressionPlan or one of lenet_300_100, lenet5, got 'vgg'"):
+        compress_deeply("vgg", digits(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "rate"), [("lenet_300_100", 40), ("lenet5", 39)])
+def test_the_paper_s_rates_on_mnist(name, rate, tmp_path):
+    """Table 1 of Han, Mao and Dally: 40 and 39 times smaller; at most 0.1 points of accuracy lost."""
+    folder = os.environ.get("PYSCALE_DATA")
+    if folder is None or not (Path(folder) / MNIST).is_file():
+        pytest.skip(f"PYSCALE_DATA does not name a folder with {MNIST}")
+    result = compress_deeply(name, from_npz(Path(folder) / MNIST), tmp_path, **QUICK)
+    assert result.stages[-1].report.bytes_before / (tmp_path / "coded.psz").stat().st_size >= rate
+    assert result.points_lost <= 0.1 + 1e-9
+    assert result.stages[0].accuracy.value > (0.98 if name == "lenet_300_100" else 0.99)
