@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyscale.cli.commands import comparing, demonstration, diagnosis, profiling, training
+from pyscale.cli.commands import comparing, demonstration, diagnosis, profiling, studying, training
 from pyscale.cli.console import SETTINGS
 
 program = typer.Typer(
@@ -41,6 +41,7 @@ def options(
 
 
 program.command("demo")(demonstration.demo)
+program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
 program.command("train")(training.train)
 program.command("profile")(profiling.profile)

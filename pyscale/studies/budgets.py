@@ -17,6 +17,10 @@ RESOURCES: dict[Resource, str] = {
 """What can be limited, and what it is called in print."""
 
 
+CLOSEST = "closest"
+"""The rule of scaling that takes whichever rule comes nearest to a budget."""
+
+
 class BudgetError(ValueError):
     """No network made in the way that was asked for is within its budget."""
 

@@ -29,14 +29,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import yaml
 from pydantic import ValidationError
 
 from pyscale.models import Scaling, build, compound
-from pyscale.studies.budgets import RESOURCES, Budget, Compression
+from pyscale.studies.budgets import Budget, Compression, Resource
 from pyscale.studies.document_schema import CompressKeys, Document, VariantKeys, unknown_key
 from pyscale.studies.equal_budgets import EqualBudgets
 from pyscale.studies.scaled_budgets import scaled_to_budget
@@ -186,10 +186,10 @@ class _Reader:
 
     def _scaled_to(self, given: dict[str, Any], data: Data, baseline: Scaling) -> Scaling:
         rule = given.pop("rule", "dWr")
-        ((resource, limit),) = given.items()
+        (budget,) = _budgets(given)
         return scaled_to_budget(
             self.document.family,
-            Budget(resource, limit),
+            budget,
             rule,
             baseline=baseline,
             num_classes=data.num_classes,
@@ -210,10 +210,15 @@ class _Reader:
 
 def _compression(keys: CompressKeys) -> Compression:
     given = keys.given()
-    budgets = [Budget(resource, given.pop(resource)) for resource in RESOURCES if resource in given]
+    budgets = _budgets(given)
     if len(budgets) + ("amount" in given) != 1:
         raise ValueError("expected exactly one of amount, macs, parameters, bytes and latency")
     return Compression(budget=budgets[0] if budgets else None, **given)
+
+
+def _budgets(given: dict[str, Any]) -> list[Budget]:
+    """Takes the budgets out of what stands in the file."""
+    return [Budget(resource, given.pop(resource)) for resource in get_args(Resource) if resource in given]
 
 
 def _variant(variant: Variant) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class EqualBudgetKeys(Keys):
     shares: list[Annotated[float, Field(gt=0, lt=1)]] = [0.5, 0.25]
     resources: list[str] = ["macs", "bytes", "latency"]
     ways: list[str] = ["scaled", "channels", "weights", "deep"]
-    rule: str = "dWr"
+    rule: str = "closest"
     bits: Annotated[int, Field(ge=1, le=8)] = 6
     epochs: Count = 2
     sharing_epochs: Count = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pyscale.models.shares import shares_of
-from pyscale.studies.budgets import RESOURCES, Budget, Compression, Resource
+from pyscale.studies.budgets import CLOSEST, RESOURCES, Budget, Compression, Resource
 
 Way = Literal["scaled", "channels", "weights", "deep"]
 
@@ -50,7 +50,7 @@ class EqualBudgets:
         shares: Budgets as shares of what the original costs, each below 1.
         resources: Which costs are held equal.
         ways: Which networks take part. A way that cannot meet a budget takes no part in it, which the result says.
-        rule: Along which scaled networks shrink, as for :func:`pyscale.models.scale_to`.
+        rule: Along which scaled networks shrink, as for :func:`pyscale.studies.scaled_budgets.scaled_to_budget`.
         bits: Of a shared weight's code in deeply compressed networks.
         epochs: Of fine-tuning after pruning.
         sharing_epochs: Of fine-tuning shared values.
@@ -66,7 +66,7 @@ class EqualBudgets:
     shares: tuple[float, ...] = (0.5, 0.25)
     resources: tuple[Resource, ...] = ("macs", "bytes", "latency")
     ways: tuple[Way, ...] = get_args(Way)
-    rule: str = "dWr"
+    rule: str = "closest"
     bits: int = 6
     epochs: int = 2
     sharing_epochs: int = 1
@@ -81,7 +81,8 @@ class EqualBudgets:
                 raise ValueError(f"{name} must be some of {known[name]}, got {given!r}")
         if not all(0 < share < 1 for share in self.shares):
             raise ValueError(f"shares must lie between 0 and 1, got {self.shares!r}")
-        shares_of(self.rule)
+        if self.rule != CLOSEST:
+            shares_of(self.rule)
         Compression(amount=0, bits=self.bits, epochs=self.epochs, sharing_epochs=self.sharing_epochs)
 
     @property

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from pyscale.models import Network, Scaling, build, fast_compound, profile, scale_to
+from pyscale.models.shares import RULES
 from pyscale.studies.amounts import bisect, cost_of
-from pyscale.studies.budgets import Budget
+from pyscale.studies.budgets import CLOSEST, Budget, BudgetError
 
 _SMALLEST, _LARGEST = -12, 10  # exponents of 2
 _STEPS = 20  # halvings between two of them
@@ -33,7 +34,9 @@ def scaled_to_budget(
     Args:
         family: As for :func:`pyscale.models.build`.
         budget: The most it may cost.
-        rule: How the dimensions share the growth, as for :func:`pyscale.models.fast_compound`.
+        rule: How the dimensions share the growth, as for :func:`pyscale.models.fast_compound`; ``"closest"`` takes,
+            of all rules that have names, the one whose network comes nearest to the budget. Small networks have wide
+            steps, since channels are rounded to multiples of 8: one rule alone may leave half of a budget unused.
         baseline: What is scaled; None is the family's own network.
         num_classes: As for :func:`pyscale.models.build`.
         in_channels: As for :func:`pyscale.models.build`.
@@ -54,6 +57,22 @@ def scaled_to_budget(
     baseline = Scaling() if baseline is None else baseline
     shape: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     limit = budget.of(_cost(family, baseline, budget, shape))
+    if rule != CLOSEST:
+        return _along(rule, family, budget, limit, baseline, shape)
+    found: dict[Scaling, float] = {}
+    for name in RULES:
+        try:
+            scaling = _along(name, family, budget, limit, baseline, shape)
+        except ValueError:  # along this one there is none
+            continue
+        found[scaling] = _cost(family, scaling, budget, shape)
+    if not found:
+        raise BudgetError(f"the smallest network along any rule costs more than {budget}")
+    return max(found, key=lambda scaling: found[scaling])
+
+
+def _along(rule: str, family: str, budget: Budget, limit: float, baseline: Scaling, shape: dict[str, Any]) -> Scaling:
+    """The largest network along one rule that costs no more than a limit."""
     if baseline == Scaling() and budget.resource != "bytes":
         budgets: dict[str, Any] = {budget.resource: limit}
         return scale_to(family, rule=rule, **budgets, **shape)
@@ -72,9 +91,9 @@ def scaled_to_budget(
     while not within(inside):
         inside -= 1
         if inside < _SMALLEST:
-            raise ValueError(f"the smallest network along rule {rule!r} costs more than {budget}")
+            raise BudgetError(f"the smallest network along rule {rule!r} costs more than {budget}")
     if inside == _LARGEST:
-        raise ValueError(f"rule {rule!r} reaches no network that costs more than {budget}")
+        raise BudgetError(f"rule {rule!r} reaches no network that costs more than {budget}")
     return scaling(bisect(within, inside, inside + 1, _LATENCY_STEPS if budget.resource == "latency" else _STEPS))
 
 
