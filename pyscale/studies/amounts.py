@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +17,7 @@ from pyscale.studies.budgets import Budget, BudgetError, Compression, Resource
 _MOST = {"weight": 0.999, "channel": 0.995}
 _STEPS = {"weight": 16, "channel": 10}  # halvings of the amount
 _LATENCY_STEPS = 6
+_CLOSE = 0.995  # of a budget used is near enough
 _MARGIN = 0.98  # of a file's bytes: what fine-tuning, which comes after the search, may add
 
 
@@ -71,27 +71,26 @@ def least_amount(original: nn.Module, compression: Compression, limit: float) ->
     resource, granularity = compression.budget.resource, compression.granularity
     allowed = limit * (_MARGIN if resource == "bytes" and compression.in_sparse_file else 1.0)
 
-    def within(amount: float) -> bool:
+    def cost(amount: float) -> float:
         network = prune(original, amount, granularity=granularity)
         if compression.bits is not None and resource == "bytes":
             share_weights(network, compression.bits, inplace=True)
-        return cost_of(network, resource, sparse=compression.in_sparse_file) <= allowed
+        return cost_of(network, resource, sparse=compression.in_sparse_file)
 
-    if within(0.0):
+    if cost(0.0) <= allowed:
         return 0.0
     most = _MOST[granularity]
-    if not within(most):
+    if cost(most) > allowed:
         raise BudgetError(
             f"even without {100 * most:g} % of its {granularity}s it costs more than {compression.budget}"
         )
-    return bisect(within, most, 0.0, _LATENCY_STEPS if resource == "latency" else _STEPS[granularity])
-
-
-def bisect(holds: Callable[[float], bool], inside: float, outside: float, steps: int) -> float:
-    """The end, after some halvings, of where something holds that does at ``inside`` and not at ``outside``."""
-    for _ in range(steps):
+    inside, outside = most, 0.0
+    for _ in range(_LATENCY_STEPS if resource == "latency" else _STEPS[granularity]):
         middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+        spent = cost(middle)
+        inside, outside = (middle, outside) if spent <= allowed else (inside, middle)
+        if _CLOSE * allowed <= spent <= allowed:
+            break
     return inside
 
 

@@ -16,7 +16,7 @@ from pyscale.comparison.files import replacing
 from pyscale.compress import prune, save, share_weights
 from pyscale.models import Network
 from pyscale.studies.amounts import least_amount, limit_of
-from pyscale.studies.budgets import Compression
+from pyscale.studies.budgets import BudgetError, Compression
 from pyscale.studies.run_cache import RunCache
 from pyscale.studies.trained_networks import COMPRESSION_FILE, SPARSE_FILE, WEIGHTS_FILE, keep_recipe, open_trained
 from pyscale.train import Data, History, Recipe, Trained, evaluate, fit
@@ -125,17 +125,24 @@ class _Job:
                     f"out: {self.out} holds another compression (other {', '.join(differ)}). Choose another folder, "
                     "or pass resume=False to start anew"
                 )
-            return float(there["amount"])
-        if self.compression.amount is not None:
-            amount = self.compression.amount
         else:
-            assert self.compression.budget is not None
-            limit = limit_of(self.compression.budget, self.original.model)
-            amount = least_amount(self.original.model, self.compression, limit)
-        self.out.mkdir(parents=True, exist_ok=True)
-        with replacing(self.asked_file) as file:
-            file.write((json.dumps({"asked": asked, "amount": amount}, indent=2) + "\n").encode())
-        return amount
+            there = {"asked": asked, **self._found()}
+            self.out.mkdir(parents=True, exist_ok=True)
+            with replacing(self.asked_file) as file:
+                file.write((json.dumps(there, indent=2) + "\n").encode())
+        if there["amount"] is None:
+            raise BudgetError(there["reason"])
+        return float(there["amount"])
+
+    def _found(self) -> dict[str, Any]:
+        """The amount, or why there is none."""
+        if self.compression.budget is None:
+            return {"amount": self.compression.amount}
+        limit = limit_of(self.compression.budget, self.original.model)
+        try:
+            return {"amount": least_amount(self.original.model, self.compression, limit)}
+        except BudgetError as error:
+            return {"amount": None, "reason": str(error)}
 
     def make(self, amount: float, *, resume: bool) -> None:
         rows: list[dict[str, float]] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from pyscale.models import Network, Scaling, build, fast_compound, profile, scale_to
 from pyscale.models.shares import RULES
-from pyscale.studies.amounts import bisect, cost_of
+from pyscale.studies.amounts import cost_of
 from pyscale.studies.budgets import CLOSEST, Budget, BudgetError
 
 _SMALLEST, _LARGEST = -12, 10  # exponents of 2
@@ -94,7 +95,7 @@ def _along(rule: str, family: str, budget: Budget, limit: float, baseline: Scali
             raise BudgetError(f"the smallest network along rule {rule!r} costs more than {budget}")
     if inside == _LARGEST:
         raise BudgetError(f"rule {rule!r} reaches no network that costs more than {budget}")
-    return scaling(bisect(within, inside, inside + 1, _LATENCY_STEPS if budget.resource == "latency" else _STEPS))
+    return scaling(_bisect(within, inside, inside + 1, _LATENCY_STEPS if budget.resource == "latency" else _STEPS))
 
 
 def _cost(family: str, scaling: Scaling, budget: Budget, shape: dict[str, Any]) -> float:
@@ -109,3 +110,11 @@ def _cost(family: str, scaling: Scaling, budget: Budget, shape: dict[str, Any]) 
 def _drawn(family: str, scaling: Scaling, shape: dict[str, Any]) -> Network:
     with torch.random.fork_rng(devices=[]):
         return build(family, scaling=scaling, **shape)
+
+
+def _bisect(holds: Callable[[float], bool], inside: float, outside: float, steps: int) -> float:
+    """The end, after some halvings, of where something holds that does at ``inside`` and not at ``outside``."""
+    for _ in range(steps):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return inside
