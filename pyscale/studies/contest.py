@@ -174,7 +174,7 @@ def _search(study: Study, asked: EqualBudgets) -> Iterator[tuple[str, dict[str, 
         try:
             scaling = scaled_to_budget(study.family, contender.budget, asked.rule, baseline=study.baseline, **shape)
         except ValueError as error:
-            yield contender.name, f"no network along rule {asked.rule!r} is that small ({error})"
+            yield contender.name, str(error)
         else:
             yield contender.name, asdict(scaling)
 

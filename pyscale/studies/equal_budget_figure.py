@@ -66,6 +66,8 @@ def _draw(figure: Figure, *, contest: EqualBudgetResult, rows: list[Resource], t
                 shift = 2 ** (_APART * (place - 1.5))
                 _curve(left, curve, [_times(s.accuracy, 100) for s in curve], shift, style)
                 _curve(right, curve, [s.similarity for s in curve], shift, style)
+        _within(left, 0, 100)
+        _within(right, -0.05, 1.02)
         for ax in (left, right):
             ax.set_xlabel(f"budget, share of the original's {RESOURCES[resource]}")
             ax.set_xscale("log", base=2)
@@ -84,6 +86,12 @@ def _curve(ax: Axes, curve: list[Standing], values: list[Interval], shift: float
     means = np.array([value.mean for value in values])
     spread = np.abs(np.array([[v.low for v in values], [v.high for v in values]]) - means)
     ax.errorbar(x, means, yerr=None if np.isnan(spread).all() else np.nan_to_num(spread), capsize=2, **style)
+
+
+def _within(ax: Axes, low: float, high: float) -> None:
+    """No room beyond what a value can be, however wide an interval is."""
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(max(low, bottom), min(high, top))
 
 
 def _band(ax: Axes, values: list[float] | tuple[float, ...], mean: float, theme: Theme) -> None:

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from pyscale.studies.budgets import RESOURCES
-from pyscale.studies.contenders import SEEDS_INTERVAL, EqualBudgetResult, Interval, Standing, paired_difference
+from pyscale.studies.contenders import (
+    SEEDS_INTERVAL,
+    Absentee,
+    EqualBudgetResult,
+    Interval,
+    Standing,
+    paired_difference,
+)
 from pyscale.studies.equal_budgets import WAYS, Contender
 
 _LATENCY_TOLERANCE = 1.05  # a latency within the budget when the network was chosen, measured again
@@ -63,10 +70,19 @@ def contest_sentences(contest: EqualBudgetResult) -> list[str]:
             f"Originals that differ in nothing but the seed have a mean CKA of {spread} between their key layers: a "
             "network above that is nearer to its original than another training of it would be."
         )
-    reasons = {(a.contender.way, a.contender.budget.resource, a.reason): a.contender for a in contest.absentees}
-    for (way, resource, reason), _ in reasons.items():
-        said.append(f"Networks {WAYS[way]} have no part in the question of {RESOURCES[resource]}: {reason}.")
-    return list(dict.fromkeys(said))
+    return [*said, *dict.fromkeys(_absence(contest, absentee) for absentee in contest.absentees)]
+
+
+def _absence(contest: EqualBudgetResult, absentee: Absentee) -> str:
+    """That a way has no part, whatever the budget, at one budget, or for one seed there; and why."""
+    contender = absentee.contender
+    question = f"the question of {RESOURCES[contender.budget.resource]}"
+    if contest.asked.unable(contender) is None:
+        question += f" at {100 * contender.budget.limit:g} %"
+    if absentee.seed is not None:
+        question += f" for seed {absentee.seed}"
+    name = WAYS[contender.way]
+    return f"{name[0].upper()}{name[1:]} have no part in {question}: {absentee.reason}."
 
 
 def within_budget(standing: Standing) -> bool:
@@ -79,8 +95,8 @@ def within_budget(standing: Standing) -> bool:
 def _compared(standings: list[Standing]) -> str:
     n = min(standing.accuracy.n for standing in standings)
     parts = [
-        f"networks {WAYS[s.contender.way]} change accuracy by {_points(s.change)} points and have a CKA of "
-        f"{_value(s.similarity)} to it"
+        f"{WAYS[s.contender.way]} (which use {100 * s.used.mean:.0f} %) change accuracy by {_points(s.change)} points "
+        f"and have a CKA of {_value(s.similarity)} to it"
         for s in standings
     ]
     seeds = "one seed, so no interval" if n < 2 else f"{n} seeds, intervals are {SEEDS_INTERVAL}"
@@ -96,7 +112,7 @@ def _leader(standings: list[Standing], measure: str, shown: Callable[[Interval],
     """Who has most of something, and whether seeds alone could explain the lead over the next."""
     first, second = sorted(standings, key=lambda s: getattr(s, measure).mean, reverse=True)[:2]
     lead = paired_difference(first, second, measure)
-    names = [f"networks {WAYS[s.contender.way]}" for s in (first, second)]
+    names = [WAYS[s.contender.way] for s in (first, second)]
     if lead.low > 0:
         return f"{names[0]}, ahead of {names[1]} by {shown(lead)}"
     return f"{names[0]} on average, but {names[1]} are no further off than seeds can explain ({shown(lead)})"

@@ -12,10 +12,10 @@ from pyscale.studies.budgets import CLOSEST, RESOURCES, Budget, Compression, Res
 Way = Literal["scaled", "channels", "weights", "deep"]
 
 WAYS: dict[Way, str] = {
-    "scaled": "scaled down",
-    "channels": "channels pruned",
-    "weights": "weights pruned",
-    "deep": "deeply compressed",
+    "scaled": "scaled-down networks",
+    "channels": "networks with channels pruned",
+    "weights": "networks with weights pruned",
+    "deep": "deeply compressed networks",
 }
 """The ways to a cheaper network, and what they are called in print."""
 

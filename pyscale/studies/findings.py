@@ -99,8 +99,8 @@ def _accuracy(result: StudyResult) -> Finding:
         pictures = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return Finding(
             "accuracy",
-            f"{opening} No variant bought accuracy that these pictures can prove: each variant and the baseline "
-            f"disagree on {pictures} pictures, and the smallest p of the paired tests is "
+            f"{opening} {_what_was_done(result)} bought no accuracy that these pictures can prove: each variant and "
+            f"the baseline disagree on {pictures} pictures, and the smallest p of the paired tests is "
             f"{min(pair.pvalue for pair in paired.values()):.2g} ({threshold:.2g} would be needed).",
         )
     parts = [
@@ -114,6 +114,11 @@ def _accuracy(result: StudyResult) -> Finding:
     return Finding("accuracy", f"{opening} {_sentence(_join(parts))}.{close}")
 
 
+def _what_was_done(result: StudyResult) -> str:
+    scaled = [member.variant.compression is None for member in result.variants]
+    return "Scaling" if all(scaled) else "Scaling and compressing" if any(scaled) else "Compressing"
+
+
 def _cost(result: StudyResult) -> Finding:
     def span(cost: str) -> str:
         ratios = [result.ratio(member, cost) for member in result.variants]
@@ -124,9 +129,9 @@ def _cost(result: StudyResult) -> Finding:
     heaviest = max(result.variants, key=lambda member: result.ratio(member, "parameters"))
     return Finding(
         "cost",
-        f"Variants do {span('macs')} times the baseline's multiply-accumulates, but they spend them "
-        f"differently: parameters grow {span('parameters')} times (most in {heaviest.name}), "
-        f"latency {span('latency')} times (most in {slowest.name}).",
+        f"Variants do {span('macs')} times the baseline's multiply-accumulates, but they differ "
+        f"elsewhere: they have {span('parameters')} times its parameters (most in {heaviest.name}), "
+        f"and take {span('latency')} times its latency (most in {slowest.name}).",
     )
 
 

@@ -68,7 +68,9 @@ def scaled_to_budget(
             continue
         found[scaling] = _cost(family, scaling, budget, shape)
     if not found:
-        raise BudgetError(f"the smallest network along any rule costs more than {budget}")
+        raise BudgetError(
+            f"the smallest network along any rule costs more than {budget}, or rules change nothing of it"
+        )
     return max(found, key=lambda scaling: found[scaling])
 
 

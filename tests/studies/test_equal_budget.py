@@ -109,7 +109,7 @@ def test_it_is_in_the_findings_the_json_and_a_figure(contest):
     document = json.loads((contest.out / "study.json").read_text())
     texts = [finding["text"] for finding in document["findings"] if finding["topic"] == "budget"]
     assert any(text.startswith("At 60 % of the original's multiply-accumulates, ") for text in texts)
-    assert any("weights pruned have no part in the question of multiply-accumulates" in text for text in texts)
+    assert any("with weights pruned have no part in the question of multiply-accumulates" in text for text in texts)
     assert len(document["equal_budget"]["networks"]) == 2 + 2 * 6
     for theme in ("", "-dark"):
         assert (contest.out / "figures" / f"equal_budget{theme}.png").read_bytes().startswith(b"\x89PNG")
@@ -185,9 +185,12 @@ def test_a_lead_that_seeds_explain_is_not_called_one():
     )
     (said, yardstick) = contest_sentences(contest)
     assert (
-        "Most accuracy is kept by networks channels pruned on average, but networks scaled down are no further" in said
+        "Most accuracy is kept by networks with channels pruned on average, but scaled-down networks are no further"
+        in said
     )
-    assert "Most like the original inside are networks channels pruned, ahead of networks scaled down by 0.40" in said
+    assert (
+        "Most like the original inside are networks with channels pruned, ahead of scaled-down networks by 0.40" in said
+    )
     assert "2 seeds, intervals are 95 % Student t over seeds" in said
     assert "0.80 between their key layers" in yardstick
 
@@ -197,7 +200,7 @@ def test_differences_are_taken_seed_by_seed():
     one, other = contest.at("macs", 0.5)
     lead = paired_difference(one, other, "change")
     assert (lead.mean, lead.low, lead.high) == pytest.approx((0.02, 0.02, 0.02))
-    assert "ahead of networks channels pruned by +2.0 (+2.0 to +2.0) points" in contest_sentences(contest)[0]
+    assert "ahead of networks with channels pruned by +2.0 (+2.0 to +2.0) points" in contest_sentences(contest)[0]
 
 
 def test_who_is_over_budget_is_marked_and_who_is_absent_named():
@@ -207,7 +210,7 @@ def test_who_is_over_budget_is_marked_and_who_is_absent_named():
     assert (rows["scaled"]["used"], rows["scaled"]["within_budget"]) == (0.45, True)
     assert (rows["deep"]["n"], rows["deep"]["no_part"]) == (0, "because")
     assert contest_sentences(contest)[-1] == (
-        "Networks deeply compressed have no part in the question of multiply-accumulates: because."
+        "Deeply compressed networks have no part in the question of multiply-accumulates: because."
     )
 
 
