@@ -65,11 +65,12 @@ def compressed(
         ValueError: If ``out`` holds another compression.
     """
     job = _Job(original, data, compression, out, options)
-    key = None if cache is None else cache.key(job.asked)
+    where = {name: str(options.get(name)) for name in ("device", "threads")}  # they decide rounding
+    key = None if cache is None else cache.key({**job.asked, **where})
     if not resume:
         for file in (job.asked_file, job.network_file):
             file.unlink(missing_ok=True)
-    elif cache is not None and key is not None and not job.network_file.exists():
+    elif cache is not None and key is not None and not job.asked_file.exists():
         cache.fetch(key, out)
     amount = job.amount()
     taken_up = job.network_file.exists()

@@ -11,7 +11,7 @@ import numpy as np
 
 from pyscale.comparison.files import replacing
 from pyscale.models import Network, Scaling
-from pyscale.studies.budgets import Budget, BudgetError
+from pyscale.studies.budgets import BudgetError
 from pyscale.studies.contenders import Absentee, Contestant, EqualBudgetResult, pairs
 from pyscale.studies.equal_budgets import Contender, EqualBudgets
 from pyscale.studies.networks import Member, Workshop, make_member
@@ -177,8 +177,3 @@ def _search(study: Study, asked: EqualBudgets) -> Iterator[tuple[str, dict[str, 
             yield contender.name, str(error)
         else:
             yield contender.name, asdict(scaling)
-
-
-def is_measured(budget: Budget) -> bool:
-    """Whether meeting a budget takes a clock, which other work beside it would disturb."""
-    return budget.resource == "latency"

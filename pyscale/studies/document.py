@@ -12,7 +12,7 @@
     variants:
       - {name: wider, scale: {width: 1.5}}
       - {name: compound, compound: 1}                 # or {phi: [1, 2, 0], alpha: 1.2}
-      - {name: half, scale_to: {macs: 0.5, rule: dWr}}  # below 1 a share of the baseline's, else the number itself
+      - {name: half, scale_to: {macs: 0.5, rule: closest}}  # below 1 a share of the baseline's, else the number
       - {name: thin, compress: {granularity: channel, macs: 0.5, epochs: 2}}
       - {name: deep, compress: {amount: 0.7, bits: 5}}
     equal_budget: {shares: [0.5, 0.25], resources: [macs, bytes]}

@@ -18,7 +18,7 @@ from pyscale.studies.amounts import file_bytes
 from pyscale.studies.compressed_networks import compressed
 from pyscale.studies.run_cache import RunCache
 from pyscale.studies.study import Study, Variant
-from pyscale.studies.trained_networks import RESULT_FILE, build_seeded, keep_recipe
+from pyscale.studies.trained_networks import CONFIG_FILE, build_seeded, keep_recipe
 from pyscale.train import Data, Recipe, Trained, fit
 from pyscale.train.evaluation import at_model_resolution, evaluating
 from pyscale.train.runs import run_config
@@ -128,7 +128,7 @@ def _trained(study: Study, variant: Variant, shop: Workshop) -> Trained:
     if study.epochs is not None:
         recipe = recipe.but(epochs=study.epochs)
     key = None if shop.cache is None else shop.cache.key(_configuration(study, network, recipe, seed, shop.device))
-    if shop.cache is not None and key is not None and shop.resume and not (out / RESULT_FILE).exists():
+    if shop.cache is not None and key is not None and shop.resume and not (out / CONFIG_FILE).exists():
         shop.cache.fetch(key, out)
     trained = fit(
         network,

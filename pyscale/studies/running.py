@@ -9,7 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from pyscale.models import profile
+from pyscale.studies.budgets import BudgetError
 from pyscale.studies.contenders import EqualBudgetResult
 from pyscale.studies.contest import Entry, plan_contest, run_contest
 from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
@@ -72,6 +75,7 @@ def run(
     Raises:
         TypeError: If ``study`` is none.
         ValueError: If ``out`` holds trainings of another study, or the study's parts do not fit together.
+        BudgetError: If a compressed variant cannot be brought within its budget.
         ImportError: If the ``train`` or the ``report`` extra is not installed.
     """
     from pyscale.studies.files import write_costs, write_files
@@ -82,6 +86,8 @@ def run(
         raise TypeError(f"study must be a pyscale.studies.Study or the path of a file, got {type(study).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if device is None and torch.cuda.is_available():
+        device = "cuda"
     folder = Path(out) / study.name
     folder.mkdir(parents=True, exist_ok=True)
     if cache is None and study.name:
@@ -99,7 +105,7 @@ def run(
         members = []
         for variant in study.members:
             steps.begin(f"{'train' if variant.compression is None else 'compress'} {variant.name}")
-            members.append(make_member(study, variant, shop))
+            members.append(_member(study, variant, shop))
         similarities = _compare(study, members, steps, device)
         contest = None
         if plan is not None:
@@ -110,6 +116,13 @@ def run(
     result = StudyResult(study, tuple(members), similarities, _provenance(study, members, steps), folder, contest)
     write_files(result)
     return result
+
+
+def _member(study: Study, variant: Variant, shop: Workshop) -> Member:
+    try:
+        return make_member(study, variant, shop)
+    except BudgetError as error:
+        raise BudgetError(f"variants: {variant.name} cannot be made: {error}") from error
 
 
 def _make_in_processes(study: Study, entries: Sequence[Entry], shop: Workshop, workers: int, steps: _Steps) -> None:

@@ -12,7 +12,7 @@ from pyscale.compress import load, reshape
 from pyscale.models import Network, Scaling, build, rebuild
 from pyscale.models.checkpoint import load_weights
 
-MODEL_FILE, WEIGHTS_FILE, RESULT_FILE = "model.json", "weights.pt", "result.json"
+MODEL_FILE, WEIGHTS_FILE, CONFIG_FILE = "model.json", "weights.pt", "config.json"
 COMPRESSION_FILE, SPARSE_FILE = "compression.json", "network.psz"  # of a compressed network
 
 
