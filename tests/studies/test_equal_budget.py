@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pyscale.studies import Budget, EqualBudgetResult, EqualBudgets, run
 from pyscale.studies.contenders import Absentee, Contestant, over_seeds, paired_difference
@@ -19,6 +24,7 @@ from pyscale.studies.trained_networks import open_trained
 from tests import oracles
 from tests.studies import invented
 from tests.studies.miniature import miniature_study
+from tests.studies.test_resume import ROOT
 
 ASKED = EqualBudgets(shares=(0.6,), resources=("macs", "bytes"), epochs=1, sharing_epochs=1)
 
@@ -125,6 +131,33 @@ def test_run_again_it_trains_nothing_and_says_the_same(contest):
         return [{k: v for k, v in row.items() if k != "latency_seconds"} for row in csv.DictReader(text.splitlines())]
 
     assert timeless((again.out / "equal_budget_networks.csv").read_text()) == timeless(before)
+
+
+SCRIPT = """
+import sys
+from pyscale.studies import run
+from tests.studies.test_equal_budget import study
+run(study(), sys.argv[1], progress=False, device="cpu")
+"""
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_comes_to_the_same_networks(contest, tmp_path):
+    names = {path.name for path in (contest.out / "runs").iterdir()}
+    kills = 0
+    while not (tmp_path / "equal_budget.csv").exists():
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=ROOT)
+        begun = len(list(tmp_path.glob("runs/*")))
+        while process.poll() is None and len(list(tmp_path.glob("runs/*"))) < begun + 3:
+            time.sleep(0.01)
+        if begun + 3 <= len(names):
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        assert process.wait() in (0, -signal.SIGKILL)
+    assert kills >= 3
+    for name in names:
+        state, again = (open_trained(out / "runs" / name).state_dict() for out in (contest.out, tmp_path))
+        assert all(torch.equal(state[key], value) for key, value in again.items()), name
 
 
 def test_another_question_in_the_same_folder_is_refused(contest):
