@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from pyscale.models import Scaling, build, compound, profile
 from pyscale.studies import Budget, Compression, Costs, EqualBudgets, Source, Study, Sweep, Variant
 from pyscale.studies.document import parse_study
 from tests.studies.miniature import miniature_study
+from tests.studies.test_resume import ROOT
 
 LEAST = """\
 title: Least
@@ -71,6 +73,20 @@ def test_a_written_study_is_read_back(study):
     again = parse_study(study.to_yaml())
     assert replace(again, data=study.data) == study
     assert repr(again.data) == repr(study.data)
+
+
+@pytest.mark.parametrize(
+    ("page", "start", "end"),
+    [
+        ("docs/studies.md", "```yaml\n", "```"),
+        ("pyscale/studies/document.py", ".. code-block:: yaml\n", "\n\nKeys"),
+    ],
+)
+def test_the_files_that_are_shown_are_right(page, start, end):
+    study = parse_study(textwrap.dedent((ROOT / page).read_text().split(start)[1].split(end)[0]))
+    assert {variant.kind for variant in study.variants} >= {"scaled", "channels", "deep"}
+    assert study.equal_budget
+    assert study.costs
 
 
 def test_a_file_names_its_study(tmp_path):
