@@ -216,6 +216,7 @@ class Study:
             "batch_size": self.batch_size,
             "threads": self.threads,
             "recipe": dict(self.recipe),
+            "source": None if self.source is None else self.source.to_dict(),
             "equal_budget": None if self.equal_budget is None else asdict(self.equal_budget),
         }
 
