@@ -1,4 +1,4 @@
-"""Two curves a resource: what accuracy, and what likeness to the original, a network keeps as its budget falls."""
+"""Two curves a resource: what accuracy, and what likeness to the original, a network keeps for what it costs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from pyscale.studies.theme import MARKERS, Theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_APART = 0.02  # between ways at one budget, of the logarithm of the share
 
 
 def draw_equal_budget(contest: EqualBudgetResult) -> Picture:
@@ -38,8 +36,9 @@ def draw_equal_budget(contest: EqualBudgetResult) -> Picture:
         "equal_budget",
         (7.4, 0.7 + 2.3 * max(1, len(rows))),
         partial(_draw, contest=contest, rows=rows),
-        caption="Accuracy, and mean CKA of key layers to the original, of networks that cost the same; with "
-        "95 % intervals over seeds. Bands: the originals' accuracy, and how alike originals of different seeds are.",
+        caption="Accuracy, and mean CKA of key layers to the original, at equal budgets (the ticks); each network lies at "
+        "what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are among "
+        "themselves.",
         alt="At equal budgets: "
         + "; ".join(
             f"{s.contender.name} accuracy {100 * s.accuracy.mean:.1f} %, CKA {s.similarity.mean:.2f}" for s in standings
@@ -63,13 +62,12 @@ def _draw(figure: Figure, *, contest: EqualBudgetResult, rows: list[Resource], t
             curve = [s for s in own if s.contender.way == way]
             if curve:
                 style = {"color": theme.networks[place], "marker": MARKERS[place], "label": label}
-                shift = 2 ** (_APART * (place - 1.5))
-                _curve(left, curve, [_times(s.accuracy, 100) for s in curve], shift, style)
-                _curve(right, curve, [s.similarity for s in curve], shift, style)
+                _curve(left, curve, [_times(s.accuracy, 100) for s in curve], style)
+                _curve(right, curve, [s.similarity for s in curve], style)
         _within(left, 0, 100)
         _within(right, -0.05, 1.02)
         for ax in (left, right):
-            ax.set_xlabel(f"budget, share of the original's {RESOURCES[resource]}")
+            ax.set_xlabel(f"spent, share of the original's {RESOURCES[resource]}")
             ax.set_xscale("log", base=2)
             ax.set_xticks(contest.asked.shares, [f"{share:g}" for share in contest.asked.shares])
             ax.minorticks_off()
@@ -78,11 +76,11 @@ def _draw(figure: Figure, *, contest: EqualBudgetResult, rows: list[Resource], t
     handles: dict[str, Any] = {}
     for ax in panels.flat:
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=max(1, len(handles)))
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=2)
 
 
-def _curve(ax: Axes, curve: list[Standing], values: list[Interval], shift: float, style: dict[str, Any]) -> None:
-    x = [s.contender.budget.limit * shift for s in curve]
+def _curve(ax: Axes, curve: list[Standing], values: list[Interval], style: dict[str, Any]) -> None:
+    x = [s.used.mean for s in curve]
     means = np.array([value.mean for value in values])
     spread = np.abs(np.array([[v.low for v in values], [v.high for v in values]]) - means)
     ax.errorbar(x, means, yerr=None if np.isnan(spread).all() else np.nan_to_num(spread), capsize=2, **style)

@@ -160,5 +160,5 @@ def _points(interval: Interval) -> str:
 
 
 def _value(interval: Interval) -> str:
-    mean = f"{interval.mean:.2f}"
-    return mean if interval.n < 2 else f"{mean} ({interval.low:.2f} to {interval.high:.2f})"
+    mean = f"{interval.mean:.3f}"
+    return mean if interval.n < 2 else f"{mean} ({interval.low:.3f} to {interval.high:.3f})"
