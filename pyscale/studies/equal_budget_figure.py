@@ -36,8 +36,8 @@ def draw_equal_budget(contest: EqualBudgetResult) -> Picture:
         "equal_budget",
         (7.4, 0.7 + 2.3 * max(1, len(rows))),
         partial(_draw, contest=contest, rows=rows),
-        caption="Accuracy, and mean CKA of key layers to the original, at equal budgets (the ticks); each network lies at "
-        "what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are among "
+        caption="Accuracy, and mean CKA of key layers to the original, at equal budgets (the ticks); each network lies "
+        "at what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are among "
         "themselves.",
         alt="At equal budgets: "
         + "; ".join(

@@ -121,6 +121,7 @@ def test_it_is_in_the_findings_the_json_and_a_figure(contest):
         assert (contest.out / "figures" / f"equal_budget{theme}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_run_again_it_trains_nothing_and_says_the_same(contest):
     before = (contest.out / "equal_budget_networks.csv").read_text()
     files = {path: path.stat().st_mtime_ns for path in (contest.out / "runs").rglob("*.p[ts]*")}
