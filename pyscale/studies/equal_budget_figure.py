@@ -37,8 +37,8 @@ def draw_equal_budget(contest: EqualBudgetResult) -> Picture:
         (7.4, 0.7 + 2.3 * max(1, len(rows))),
         partial(_draw, contest=contest, rows=rows),
         caption="Accuracy, and mean CKA of key layers to the original, at equal budgets (the ticks); each network lies "
-        "at what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are among "
-        "themselves.",
+        "at what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are "
+        "among themselves.",
         alt="At equal budgets: "
         + "; ".join(
             f"{s.contender.name} accuracy {100 * s.accuracy.mean:.1f} %, CKA {s.similarity.mean:.2f}" for s in standings
