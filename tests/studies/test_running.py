@@ -169,6 +169,7 @@ def test_the_studies_that_ship_can_be_estimated(shipped):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::UserWarning")  # after one pass over 60 pictures some layers are constant
 def test_the_studies_that_ship_run(shipped, tmp_path):
     """Each as it is, on few pictures."""
     from dataclasses import replace
