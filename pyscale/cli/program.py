@@ -16,6 +16,7 @@ from pyscale.cli.commands import (
     profiling,
     published_laws,
     searching,
+    studying,
     training,
 )
 from pyscale.cli.console import SETTINGS
@@ -51,6 +52,7 @@ def options(
 
 
 program.command("demo")(demonstration.demo)
+program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
 program.command("train")(training.train)
 program.command("search")(searching.search)

@@ -1,4 +1,4 @@
-"""Studies: networks scaled, trained alike, costed, and compared layer by layer, from a description to a report.
+"""Studies: networks scaled or compressed, costed, and compared layer by layer, from a description to a report.
 
 .. code-block:: python
 
@@ -7,14 +7,19 @@
 
     found = search("cifar_resnet8", digits(), image_size=8, budget=120, strategy="halving")
     model = build("cifar_resnet8", scaling=found.compound(2))
+    run("studies/resnet.yaml")  # outputs/resnet/report.html
 """
 
 from __future__ import annotations
 
 from pyscale.studies import laws
+from pyscale.studies.budgets import Budget, BudgetError, Compression
 from pyscale.studies.coefficient_search import search
+from pyscale.studies.contenders import EqualBudgetResult
 from pyscale.studies.deep_compression import PLANS, CompressionPlan, DeeplyCompressed, Stage, compress_deeply
 from pyscale.studies.demonstration import demo, demo_study
+from pyscale.studies.equal_budgets import EqualBudgets
+from pyscale.studies.estimates import Estimate, estimate
 from pyscale.studies.findings import Finding, findings
 from pyscale.studies.layer_matching import LayerMatching, match_layers
 from pyscale.studies.results import PairedAnswers, StudyResult
@@ -22,27 +27,39 @@ from pyscale.studies.running import Step, run
 from pyscale.studies.search_comparison import SearchComparison, compare_searches
 from pyscale.studies.search_planning import SearchPlan, search_plan
 from pyscale.studies.search_results import SearchResult
+from pyscale.studies.sources import Source
 from pyscale.studies.study import Study, Variant
+from pyscale.studies.sweeps import Costs, Sweep
 
 __all__ = [
     "PLANS",
+    "Budget",
+    "BudgetError",
+    "Compression",
     "CompressionPlan",
+    "Costs",
     "DeeplyCompressed",
+    "EqualBudgetResult",
+    "EqualBudgets",
+    "Estimate",
     "Finding",
     "LayerMatching",
     "PairedAnswers",
     "SearchComparison",
     "SearchPlan",
     "SearchResult",
+    "Source",
     "Stage",
     "Step",
     "Study",
     "StudyResult",
+    "Sweep",
     "Variant",
     "compare_searches",
     "compress_deeply",
     "demo",
     "demo_study",
+    "estimate",
     "findings",
     "laws",
     "match_layers",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pyscale.comparison.files import replacing
+from pyscale.studies.contenders import EqualBudgetResult
+from pyscale.studies.equal_budget_figure import draw_equal_budget
+from pyscale.studies.equal_budget_tables import contestant_rows, standing_rows
 from pyscale.studies.figures import draw_figures
 from pyscale.studies.findings import findings
 from pyscale.studies.report import render_report
@@ -28,10 +32,30 @@ def write_files(result: StudyResult) -> None:
     for figure in draw_figures(result):
         for theme, png in figure.pngs.items():
             _write(result.out / "figures" / figure.filename(theme), png)
+    if result.equal_budget is not None:
+        _write_equal_budget(result.equal_budget, result.out)
     _write(result.out / "networks.csv", as_csv(network_rows(result)).encode())
     _write(result.out / "layers.csv", as_csv(layer_rows(result)).encode())
     _write(result.out / "study.json", result_as_json(result, found).encode())
     _write(result.out / "report.html", render_report(result, found).encode())
+
+
+def write_costs(rows: list[dict[str, Any]], out: Path) -> None:
+    """Write what networks that are only counted cost, before anything is trained.
+
+    Args:
+        rows: One a network.
+        out: The study's folder; ``costs.csv`` in it.
+    """
+    _write(out / "costs.csv", as_csv(rows).encode())
+
+
+def _write_equal_budget(contest: EqualBudgetResult, out: Path) -> None:
+    figure = draw_equal_budget(contest)
+    for theme, png in figure.pngs.items():
+        _write(out / "figures" / figure.filename(theme), png)
+    _write(out / "equal_budget.csv", as_csv(standing_rows(contest)).encode())
+    _write(out / "equal_budget_networks.csv", as_csv(contestant_rows(contest)).encode())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from pyscale.studies.equal_budget_tables import contest_sentences
 from pyscale.studies.networks import Member
 from pyscale.studies.results import StudyResult
 from pyscale.studies.similarity import Similarity
@@ -18,7 +19,7 @@ ABOVE_CHANCE = 3.0  # standard deviations of the permutation null
 
 _UNDEFINED = "its layers do not vary from picture to picture"
 
-Topic = Literal["accuracy", "cost", "yardstick", "inside", "chance", "matching"]
+Topic = Literal["accuracy", "cost", "yardstick", "inside", "chance", "matching", "budget"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def findings(result: StudyResult) -> list[Finding]:
 
     Returns:
         The findings: accuracy, cost, the yardstick, what changed in each variant, chance, and how well each similarity
-        finds the corresponding layer.
+        finds the corresponding layer; at the end what came of networks that cost the same, where that was asked.
     """
     found = [_accuracy(result)]
     if result.variants:
@@ -58,6 +59,8 @@ def findings(result: StudyResult) -> list[Finding]:
         found.append(_chance(result, metric))
     if result.twins:
         found.append(_matching(result))
+    if result.equal_budget is not None:
+        found += [Finding("budget", text) for text in contest_sentences(result.equal_budget)]
     return found
 
 
@@ -96,8 +99,8 @@ def _accuracy(result: StudyResult) -> Finding:
         pictures = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return Finding(
             "accuracy",
-            f"{opening} Scaling bought no accuracy that these pictures can prove: each variant and the baseline "
-            f"disagree on {pictures} pictures, and the smallest p of the paired tests is "
+            f"{opening} {_what_was_done(result)} bought no accuracy that these pictures can prove: each variant and "
+            f"the baseline disagree on {pictures} pictures, and the smallest p of the paired tests is "
             f"{min(pair.pvalue for pair in paired.values()):.2g} ({threshold:.2g} would be needed).",
         )
     parts = [
@@ -111,6 +114,11 @@ def _accuracy(result: StudyResult) -> Finding:
     return Finding("accuracy", f"{opening} {_sentence(_join(parts))}.{close}")
 
 
+def _what_was_done(result: StudyResult) -> str:
+    scaled = [member.variant.compression is None for member in result.variants]
+    return "Scaling" if all(scaled) else "Scaling and compressing" if any(scaled) else "Compressing"
+
+
 def _cost(result: StudyResult) -> Finding:
     def span(cost: str) -> str:
         ratios = [result.ratio(member, cost) for member in result.variants]
@@ -121,9 +129,9 @@ def _cost(result: StudyResult) -> Finding:
     heaviest = max(result.variants, key=lambda member: result.ratio(member, "parameters"))
     return Finding(
         "cost",
-        f"Every variant does {span('macs')} times the baseline's multiply-accumulates, but they spend them "
-        f"differently: parameters grow {span('parameters')} times (most in {heaviest.name}), "
-        f"latency {span('latency')} times (most in {slowest.name}).",
+        f"Variants do {span('macs')} times the baseline's multiply-accumulates, but they differ "
+        f"elsewhere: they have {span('parameters')} times its parameters (most in {heaviest.name}), "
+        f"and take {span('latency')} times its latency (most in {slowest.name}).",
     )
 
 

@@ -1,11 +1,12 @@
-"""One network of a study: built, trained, measured on every held-out picture, and what it costs."""
+"""One network of a study: trained or compressed, measured on every held-out picture, and what it costs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pyscale.models import Network, Profile, profile
+from pyscale.studies.amounts import file_bytes
+from pyscale.studies.compressed_networks import compressed
+from pyscale.studies.run_cache import RunCache
 from pyscale.studies.study import Study, Variant
-from pyscale.studies.trained_networks import build_seeded, keep_recipe
-from pyscale.train import Data, Trained, fit
+from pyscale.studies.trained_networks import CONFIG_FILE, build_seeded, keep_recipe
+from pyscale.train import Data, Recipe, Trained, fit
 from pyscale.train.evaluation import at_model_resolution, evaluating, model_device
+from pyscale.train.runs import run_config
 
 LATENCY_ROUNDS, LATENCY_REPEATS = 5, 10
 
@@ -32,6 +37,8 @@ class Member:
         trained: How it got there, and its accuracy.
         right: (n,) bool, which held-out pictures it classifies correctly, in the order of the test split.
         cost: Parameters, MACs, activations, bytes, latency.
+        file_bytes: Size of the file that holds its state dict: torch's, or ``.psz`` where weights are zero or shared;
+            None where it was not measured.
     """
 
     variant: Variant
@@ -40,6 +47,7 @@ class Member:
     trained: Trained
     right: NDArray[np.bool_]
     cost: Profile
+    file_bytes: int | None = None
 
     @property
     def name(self) -> str:
@@ -55,43 +63,101 @@ class Member:
         return f"{len(weighted)} layers, {widths} channels, {self.network.image_size} px"
 
 
-def train_member(study: Study, variant: Variant, out: Path, *, progress: bool, resume: bool = True) -> Member:
-    """Train one network of a study in its own folder, or take up what a killed run left there.
+@dataclass(frozen=True)
+class Workshop:
+    """Where a study's networks are made and how; the same for all of them.
 
-    The first weights depend on the seed and the architecture alone; the global random state is left as found.
+    Attributes:
+        out: The study's folder; runs are in ``out/runs/<name>``.
+        progress: Whether the trainings' progress bars are shown.
+        resume: False trains anew.
+        device: As for :func:`pyscale.train.fit`; None is a GPU where there is one.
+        cache: Finished runs of all studies; None keeps none.
+    """
+
+    out: Path
+    progress: bool = False
+    resume: bool = True
+    device: str | None = None
+    cache: RunCache | None = None
+
+
+def make_member(study: Study, variant: Variant, shop: Workshop) -> Member:
+    """Train or compress one network of a study in its own folder, or take up what a killed run left there.
+
+    The first weights depend on the seed and the architecture alone; the global random state is left as found. What a
+    network is compressed from is taken from its own folder, and made first where it is not there.
 
     Args:
         study: What it belongs to.
         variant: Which one.
-        out: The folder of the run, as :func:`pyscale.train.fit` keeps it.
-        progress: Whether the training's progress bar is shown.
-        resume: False trains anew.
+        shop: Where and how.
 
     Returns:
-        The trained network, its latency not yet measured (NaN).
+        The network, its latency not yet measured (NaN).
     """
-    seed = study.seed_of(variant)
+    seed, out = study.seed_of(variant), shop.out / "runs" / variant.name
+    options = {"device": shop.device, "threads": study.threads, "progress": shop.progress}
+    if variant.compression is not None:
+        original = _trained(study, study.original_of(variant), replace(shop, resume=True))
+        trained = compressed(
+            original, study.data, variant.compression, out, resume=shop.resume, cache=shop.cache, **options
+        )
+    else:
+        trained = _trained(study, variant, shop)
+    network = trained.model
+    assert isinstance(network, Network)
+    sparse = variant.compression is not None and variant.compression.in_sparse_file
+    size = file_bytes(network, sparse=sparse)
+    return Member(
+        variant, seed, network, trained, right_answers(network, study.data), profile(network, repeats=0), size
+    )
+
+
+def _trained(study: Study, variant: Variant, shop: Workshop) -> Trained:
+    seed, out = study.seed_of(variant), shop.out / "runs" / variant.name
     network = build_seeded(
         study.family,
         seed,
-        scaling=variant.scaling,
+        scaling=study.scaling_of(variant),
         num_classes=study.data.num_classes,
         in_channels=study.data.channels,
         image_size=study.image_size,
     )
+    recipe = study.data.recipe.but(**study.recipe)
+    if study.epochs is not None:
+        recipe = recipe.but(epochs=study.epochs)
+    key = None if shop.cache is None else shop.cache.key(_configuration(study, network, recipe, seed, shop.device))
+    if shop.cache is not None and key is not None and shop.resume and not (out / CONFIG_FILE).exists():
+        shop.cache.fetch(key, out)
     trained = fit(
         network,
         study.data,
-        epochs=study.epochs,
+        recipe=recipe,
         seed=seed,
         out=out,
-        resume=resume,
-        device="cpu",
+        resume=shop.resume,
+        device=shop.device,
         threads=study.threads,
-        progress=progress,
+        progress=shop.progress,
     )
     keep_recipe(network, out)
-    return Member(variant, seed, network, trained, right_answers(network, study.data), profile(network, repeats=0))
+    if shop.cache is not None and key is not None:
+        shop.cache.keep(key, out)
+    return trained
+
+
+def _configuration(study: Study, network: Network, recipe: Recipe, seed: int, device: str | None) -> dict[str, Any]:
+    """Everything that decides the outcome of a training, its first weights and rounding included."""
+    assert network.recipe is not None
+    data = at_model_resolution(network, study.data)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return {
+        **run_config(network, data, recipe.to_dict(), seed, "32-true"),
+        "network": network.recipe.to_dict(),
+        "threads": study.threads,
+        "device": torch.device(where).type,
+    }
 
 
 def right_answers(model: nn.Module, data: Data, batch_size: int = 256) -> NDArray[np.bool_]:

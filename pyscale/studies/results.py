@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pyscale.studies.contenders import EqualBudgetResult
 from pyscale.studies.networks import Member
 from pyscale.studies.similarity import Similarity, Vector
 from pyscale.studies.study import Study
@@ -41,6 +42,7 @@ class StudyResult:
         similarities: By network name (all but the baseline), then by metric.
         provenance: Versions, machine, date, durations: JSON types only.
         out: Where the files are.
+        equal_budget: Of networks that cost the same; None where that was not asked.
     """
 
     study: Study
@@ -48,10 +50,11 @@ class StudyResult:
     similarities: Mapping[str, Mapping[str, Similarity]]
     provenance: dict[str, Any]
     out: Path
+    equal_budget: EqualBudgetResult | None = None
 
     @property
     def baseline(self) -> Member:
-        """The network the others were scaled from."""
+        """The network the others were made from."""
         return self.members[0]
 
     @property
@@ -61,7 +64,7 @@ class StudyResult:
 
     @property
     def variants(self) -> tuple[Member, ...]:
-        """The scaled networks."""
+        """The scaled and compressed networks."""
         return self.members[1 + len(self.study.twin_seeds) :]
 
     def role(self, member: Member) -> str:

@@ -1,20 +1,27 @@
-"""A study from its description to its files: train, compare, time, write."""
+"""A study from its description to its files: train, compress, compare, time, write."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from pyscale.models import profile
-from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, train_member, using_threads
+from pyscale.studies.budgets import BudgetError
+from pyscale.studies.contenders import EqualBudgetResult
+from pyscale.studies.contest import Entry, plan_contest, run_contest
+from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
+from pyscale.studies.pool import make_together
 from pyscale.studies.provenance import describe_machine, describe_software, now
 from pyscale.studies.results import StudyResult
+from pyscale.studies.run_cache import RunCache
 from pyscale.studies.similarity import Similarity, compare_layers
-from pyscale.studies.study import LABELS, Study
+from pyscale.studies.study import LABELS, Study, Variant
 
 
 @dataclass(frozen=True)
@@ -33,24 +40,33 @@ class Step:
 
 
 def run(
-    study: Study,
+    study: Study | str | Path,
     out: str | Path = "outputs",
     *,
     resume: bool = True,
     progress: bool = True,
+    workers: int = 1,
+    device: str | None = None,
+    cache: str | Path | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> StudyResult:
-    """Train a study's networks, compare each with the baseline layer by layer, and write tables, figures and a report.
+    """Make a study's networks, compare each with the baseline layer by layer, and write tables, figures and a report.
 
-    Every training keeps its checkpoint in ``out/runs/<name>``: a killed study goes on where it stopped, and a finished
-    one only compares, times and draws again. All files are replaced whole.
+    Every training keeps its checkpoint in ``runs/<name>``: a killed study goes on where it stopped, and a finished one
+    only compares, times and draws again. All files are replaced whole. A study with a name, such as one from a file,
+    has a folder of that name inside ``out``, and shares finished trainings with the studies beside it by ``cache``.
 
     Args:
-        study: What to do.
+        study: What to do, or the path of a YAML file that says so (:meth:`Study.from_yaml`).
         out: The folder: ``report.html``, ``study.json``, ``networks.csv``, ``layers.csv``, ``figures/``,
-            ``comparisons/``, ``runs/``.
+            ``comparisons/``, ``runs/``; ``equal_budget.csv`` and ``costs.csv`` where they are asked for.
         resume: False trains anew.
-        progress: Whether the trainings' progress bars are shown.
+        progress: Whether the trainings' progress bars are shown, where one process trains.
+        workers: Processes that make networks at the same time, each on the study's threads. Scripts that ask for more
+            than one start their work under ``if __name__ == "__main__"``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None is a GPU where there is one. Latency is the CPU's.
+        cache: Folder of finished trainings, found by what decided them; None is ``out/cache`` for a study with a name,
+            and none for others.
         on_step: Called as each part begins.
 
     Returns:
@@ -59,35 +75,82 @@ def run(
     Raises:
         TypeError: If ``study`` is none.
         ValueError: If ``out`` holds trainings of another study, or the study's parts do not fit together.
+        BudgetError: If a compressed variant cannot be brought within its budget.
         ImportError: If the ``train`` or the ``report`` extra is not installed.
     """
-    from pyscale.studies.files import write_files
+    from pyscale.studies.files import write_costs, write_files
 
+    if isinstance(study, (str, Path)):
+        study = Study.from_yaml(study)
     if not isinstance(study, Study):
-        raise TypeError(f"study must be a pyscale.studies.Study, got {type(study).__name__}")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    steps = _Steps(study, on_step)
+        raise TypeError(f"study must be a pyscale.studies.Study or the path of a file, got {type(study).__name__}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    if device is None and torch.cuda.is_available():
+        device = "cuda"
+    folder = Path(out) / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if cache is None and study.name:
+        cache = Path(out) / "cache"
+    shop = Workshop(folder, progress and workers == 1, resume, device, None if cache is None else RunCache(cache))
+    if study.costs is not None:
+        write_costs(study.costs.rows(study.family), folder)
     with using_threads(study.threads):
+        plan = None if study.equal_budget is None else plan_contest(study, shop)
+        entries = () if plan is None else plan.entries
+        steps = _Steps(study, len(entries), workers, on_step)
+        if workers > 1:
+            _make_in_processes(study, entries, shop, workers, steps)
+            shop = replace(shop, resume=True)  # what the processes made is new
         members = []
         for variant in study.members:
-            steps.begin(f"train {variant.name}")
-            members.append(train_member(study, variant, out / "runs" / variant.name, progress=progress, resume=resume))
-        similarities = _compare(study, members, steps)
+            steps.begin(f"{'train' if variant.compression is None else 'compress'} {variant.name}")
+            members.append(_member(study, variant, shop))
+        similarities = _compare(study, members, steps, device)
+        contest = None
+        if plan is not None:
+            contest = run_contest(study, plan, members[: 1 + len(study.twin_seeds)], shop, steps.begin)
         steps.begin("time the networks")
-        members = _timed(members)
+        members, contest = _timed(members, contest)
     steps.begin("draw and write")
-    result = StudyResult(study, tuple(members), similarities, _provenance(study, members, steps), out)
+    result = StudyResult(study, tuple(members), similarities, _provenance(study, members, steps), folder, contest)
     write_files(result)
     return result
+
+
+def _member(study: Study, variant: Variant, shop: Workshop) -> Member:
+    try:
+        return make_member(study, variant, shop)
+    except BudgetError as error:
+        raise BudgetError(f"variants: {variant.name} cannot be made: {error}") from error
+
+
+def _make_in_processes(study: Study, entries: Sequence[Entry], shop: Workshop, workers: int, steps: _Steps) -> None:
+    """First what is trained, then what is made of it; what a clock decides is left for later, when no one disturbs."""
+    jobs = [(study, variant) for variant in study.members]
+    jobs += [(e.study, e.variant) for e in entries]
+    trained = [job for job in jobs if job[1].compression is None]
+    made = [job for job in jobs if job[1].compression is not None and not _needs_clock(job[1])]
+    for title, phase in (("train", trained), ("compress", made)):
+        if phase:
+            steps.begin(f"{title} {len(phase)} networks in {min(workers, len(phase))} processes")
+            make_together(phase, shop, workers, steps.note)
+
+
+def _needs_clock(variant: Variant) -> bool:
+    budget = None if variant.compression is None else variant.compression.budget
+    return budget is not None and budget.resource == "latency"
 
 
 class _Steps:
     """Counts the parts of a study and the seconds each kind took."""
 
-    def __init__(self, study: Study, on_step: Callable[[Step], None] | None) -> None:
+    def __init__(self, study: Study, entries: int, workers: int, on_step: Callable[[Step], None] | None) -> None:
         networks = len(study.members)
-        self.total = networks + (networks - 1) * len(study.metrics) + 2
+        self.total = networks + (networks - 1) * len(study.metrics) + entries + 2
+        if workers > 1:
+            compress = entries or any(variant.compression is not None for variant in study.members)
+            self.total += 2 if compress else 1
         self.number = 0
         self.seconds: dict[str, float] = {}
         self._on_step = on_step
@@ -97,6 +160,10 @@ class _Steps:
         self.stop()
         self._kind = title.partition(" ")[0]
         self.number += 1
+        self.note(title)
+
+    def note(self, title: str) -> None:
+        """Say something within a part."""
         if self._on_step is not None:
             self._on_step(Step(self.number, self.total, title))
 
@@ -107,7 +174,9 @@ class _Steps:
         self._kind, self._started = "", now_
 
 
-def _compare(study: Study, members: list[Member], steps: _Steps) -> dict[str, dict[str, Similarity]]:
+def _compare(
+    study: Study, members: list[Member], steps: _Steps, device: str | None
+) -> dict[str, dict[str, Similarity]]:
     baseline, *others = members
     found: dict[str, dict[str, Similarity]] = {}
     for member in others:
@@ -121,20 +190,25 @@ def _compare(study: Study, members: list[Member], steps: _Steps) -> dict[str, di
                 metric,
                 key_layers=study.key_layers,
                 batch_size=study.batch_size,
+                device=device,
             )
     return found
 
 
-def _timed(members: list[Member]) -> list[Member]:
-    """The members with their latencies: medians over rounds that take turns, so that a busy moment hits them all."""
+def _timed(members: list[Member], contest: EqualBudgetResult | None) -> tuple[list[Member], EqualBudgetResult | None]:
+    """All networks with their latencies: medians over rounds that take turns, so that a busy moment hits them all."""
+    contestants = () if contest is None else contest.contestants
+    everyone = [*members, *(each.member for each in contestants)]
     rounds = [
-        [profile(member.network, repeats=LATENCY_REPEATS).latency for member in members] for _ in range(LATENCY_ROUNDS)
+        [profile(member.network, repeats=LATENCY_REPEATS).latency for member in everyone] for _ in range(LATENCY_ROUNDS)
     ]
     latencies = [median(each) for each in zip(*rounds, strict=True)]
-    return [
+    timed = [
         replace(member, cost=replace(member.cost, latency=latency))
-        for member, latency in zip(members, latencies, strict=True)
+        for member, latency in zip(everyone, latencies, strict=True)
     ]
+    members, others = timed[: len(members)], timed[len(members) :]
+    return members, None if contest is None else contest.with_members(members, others)
 
 
 def _provenance(study: Study, members: list[Member], steps: _Steps) -> dict[str, Any]:

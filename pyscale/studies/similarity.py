@@ -69,7 +69,14 @@ class Similarity:
 
 
 def compare_layers(
-    network: Network, baseline: Network, data: Data, metric: str, *, key_layers: Sequence[str] = (), batch_size: int
+    network: Network,
+    baseline: Network,
+    data: Data,
+    metric: str,
+    *,
+    key_layers: Sequence[str] = (),
+    batch_size: int,
+    device: str | None = None,
 ) -> Similarity:
     """Compare every layer of a network with every layer of the baseline on held-out pictures.
 
@@ -83,6 +90,7 @@ def compare_layers(
         metric: ``"cka"``: unbiased, over minibatches, of whole activations; ``"cca_r2"``: exact, of channel means.
         key_layers: Glob patterns of the rows that curves and sentences are about; empty is all.
         batch_size: Pictures per minibatch of ``"cka"``.
+        device: Where the networks run; None is where they are.
 
     Returns:
         The similarity.
@@ -99,6 +107,7 @@ def compare_layers(
             baseline,
             batches_for(network, data, batch_size),
             loader_y=None if network.image_size == baseline.image_size else batches_for(baseline, data, batch_size),
+            device=device,
             progress=False,
             **OPTIONS[metric],
         )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pyscale.models import Scaling
+from pyscale.studies.budgets import Compression
+from pyscale.studies.equal_budgets import EqualBudgets
+from pyscale.studies.sources import Source
+from pyscale.studies.sweeps import Costs
 from pyscale.train import Data
 
 LABELS = {"cka": "CKA", "cca_r2": "CCA (R²)"}
@@ -22,24 +28,34 @@ class Variant:
         name: Short and unique: it names a folder, a row and a curve. Letters, digits, ``-``, ``_`` and ``.``.
         scaling: Factors on the study's family.
         note: What was done, for a reader: "twice the blocks".
-        seed: Of first weights, data order and augmentation; None is the study's.
+        seed: Of first weights, data order and augmentation; None is the study's. A compressed network is made of the
+            baseline from this seed, which must be the study's or one of its twins'.
+        compression: Makes the network of the trained baseline, instead of training it; its scaling is the baseline's.
     """
 
     name: str
     scaling: Scaling = field(default_factory=Scaling)
     note: str = ""
     seed: int | None = None
+    compression: Compression | None = None
 
     def __post_init__(self) -> None:
         if not self.name or self.name[0] == "." or not all(c.isalnum() or c in "-_." for c in self.name):
             raise ValueError(f"name must be letters, digits, '-', '_' and '.', not first, got {self.name!r}")
         if not isinstance(self.scaling, Scaling):
             raise TypeError(f"scaling must be a Scaling, got {type(self.scaling).__name__}")
+        if self.compression is not None and self.scaling != Scaling():
+            raise ValueError("scaling: a compressed network has the baseline's; leave it out")
+
+    @property
+    def kind(self) -> str:
+        """``"scaled"``, or how it is compressed: ``"weights"``, ``"channels"`` or ``"deep"``."""
+        return "scaled" if self.compression is None else self.compression.kind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Scaled networks trained alike and compared, layer by layer, with the network they were scaled from.
+    """Scaled and compressed networks compared, layer by layer, with the network they were made from.
 
     Every variant is trained from ``seed``. The baseline is trained once more from each of ``twin_seeds``: how alike two
     networks are that differ in nothing but the seed is the yardstick for every other similarity.
@@ -47,7 +63,7 @@ class Study:
     Args:
         title: Of the report.
         family: A name that :func:`pyscale.models.build` knows.
-        variants: The scaled networks, in the order they are shown.
+        variants: The scaled and compressed networks, in the order they are shown.
         data: Pictures to train on and, held out, to measure and compare on.
         baseline: Factors that make the baseline of the family.
         image_size: Side in pixels of the family's pictures before scaling; None is the family's own.
@@ -59,6 +75,11 @@ class Study:
             say); maps and tables show every layer. Empty is all.
         batch_size: Held-out pictures per minibatch of the comparison.
         threads: Of torch, for training, timing and comparing. Results depend on it by rounding.
+        name: Of the folder that the study gets inside ``out``; empty writes into ``out`` itself.
+        recipe: Fields of the data's :class:`pyscale.train.Recipe` to change.
+        source: Where ``data`` came from; what :meth:`to_yaml` writes.
+        equal_budget: Ways to a cheaper network to set side by side at equal budgets; None asks nothing.
+        costs: Networks to count without training them; None counts none.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -78,10 +99,21 @@ class Study:
     key_layers: tuple[str, ...] = ()
     batch_size: int = 45
     threads: int = 1
+    name: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    source: Source | None = None
+    equal_budget: EqualBudgets | None = None
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Data):
             raise TypeError(f"data must be a pyscale.train.Data, got {type(self.data).__name__}")
+        if self.name:
+            Variant(self.name)  # as fit for a folder as a variant's
+        self._check_names()
+        self._check_options()
+
+    def _check_names(self) -> None:
         names = [member.name for member in self.members]
         if len(names) < 2:
             raise ValueError("variants and twin_seeds are both empty: there is nothing to compare the baseline with")
@@ -90,6 +122,17 @@ class Study:
             raise ValueError(f"variants: every network needs a name of its own, got {repeated} more than once")
         if self.seed in self.twin_seeds:
             raise ValueError(f"twin_seeds must differ from seed, got {self.twin_seeds} and {self.seed}")
+        for variant in self.variants:
+            if variant.compression is not None and self.seed_of(variant) not in (self.seed, *self.twin_seeds):
+                raise ValueError(
+                    f"variants: {variant.name} is made of the baseline from seed {variant.seed}, which is not trained; "
+                    f"there are {self.seed} and twin_seeds {self.twin_seeds}"
+                )
+
+    def _check_options(self) -> None:
+        if "epochs" in self.recipe:
+            raise ValueError("recipe: epochs are the study's; set epochs")
+        self.data.recipe.but(**self.recipe)
         if not self.metrics or not set(self.metrics) <= set(LABELS):
             raise ValueError(f"metrics must be some of {tuple(LABELS)}, got {self.metrics!r}")
         for name in ("batch_size", "threads"):
@@ -112,6 +155,42 @@ class Study:
     def seed_of(self, member: Variant) -> int:
         """The seed a member is trained from."""
         return self.seed if member.seed is None else member.seed
+
+    def original_of(self, member: Variant) -> Variant:
+        """The baseline or twin from a member's seed: what a compressed network is made of."""
+        seed = self.seed_of(member)
+        return next(original for original in self.members if self.seed_of(original) == seed)
+
+    def scaling_of(self, member: Variant) -> Scaling:
+        """The factors on the family that a member is built with."""
+        return member.scaling if member.compression is None else self.baseline
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Study:
+        """Read a study from a YAML file, and its pictures from where the file says.
+
+        Args:
+            path: The file; :mod:`pyscale.studies.document` says what may stand in it. The study is named after it.
+
+        Returns:
+            The study.
+
+        Raises:
+            FileNotFoundError: If the file, or the pictures that it names, are not there.
+            ValueError: If something in it is wrong: file, line and key are named.
+            ImportError: If the ``study`` extra is not installed.
+        """
+        study: Study = _documents().read_study(path)
+        return study
+
+    def to_yaml(self) -> str:
+        """The study as the text of a file that :meth:`from_yaml` reads back.
+
+        Raises:
+            ValueError: If there is no ``source``: pictures in memory have no name in a file.
+            ImportError: If the ``study`` extra is not installed.
+        """
+        return str(_documents().write_study(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; the data by name and size."""
@@ -136,4 +215,18 @@ class Study:
             "key_layers": list(self.key_layers),
             "batch_size": self.batch_size,
             "threads": self.threads,
+            "recipe": dict(self.recipe),
+            "source": None if self.source is None else self.source.to_dict(),
+            "equal_budget": None if self.equal_budget is None else asdict(self.equal_budget),
         }
+
+
+def _documents() -> Any:
+    """The module that reads and writes files, whose libraries are needed for that alone."""
+    try:
+        from pyscale.studies import document
+    except ModuleNotFoundError as error:
+        if error.name not in ("yaml", "pydantic"):
+            raise
+        raise ImportError(f"{error.name} is needed here: pip install 'pyscale[study]'", name=error.name) from error
+    return document

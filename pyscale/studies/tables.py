@@ -10,11 +10,13 @@ reader of the older one would be misled::
                    accuracy {value, low, high, confidence, method, correct, total, per_class},
                    versus_baseline {only_this, only_baseline, pvalue} or null for the baseline,
                    cost {parameters, macs, activations, bytes, latency (s)}, ratio {the same, to the baseline's},
+                   kind ("scaled", "weights", "channels", "deep"), compression (as asked for, or null), file_bytes,
                    epochs, training_seconds, history {column: [one number an epoch]}]
     similarities  [network, metric, label, rows, columns, values, stderr, chance, zscores (all rows x columns),
                    counterpart (a column index for each row), yardstick (one number a row, or null),
                    key_rows (row indices), samples, batches, options, notes]
     findings      [topic, text, network or null, metric or null]
+    equal_budget  {ways [the rows of equal_budget.csv], networks [those of equal_budget_networks.csv]} or null
     provenance    date, machine, software, threads, seconds, taken_up
 
 A number that is not defined (NaN) is null in JSON and empty in CSV.
@@ -33,6 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyscale.studies.equal_budget_tables import contestant_rows, standing_rows
 from pyscale.studies.findings import Finding
 from pyscale.studies.networks import Member
 from pyscale.studies.results import COSTS, StudyResult
@@ -79,13 +82,16 @@ def as_json(result: StudyResult, found: Sequence[Finding]) -> str:
             for similarity in by_metric.values()
         ],
         "findings": [asdict(finding) for finding in found],
+        "equal_budget": None
+        if result.equal_budget is None
+        else {"ways": standing_rows(result.equal_budget), "networks": contestant_rows(result.equal_budget)},
         "provenance": result.provenance,
     }
     return json.dumps(_plain(document), separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _network_row(result: StudyResult, member: Member) -> Row:
-    accuracy, scaling = member.trained.accuracy, member.variant.scaling
+    accuracy, scaling = member.trained.accuracy, result.study.scaling_of(member.variant)
     paired = result.paired(member)
     return {
         "network": member.name,
@@ -106,7 +112,14 @@ def _network_row(result: StudyResult, member: Member) -> Row:
         **{_unit(cost): getattr(member.cost, cost) for cost in COSTS},
         **{f"{cost}_ratio": result.ratio(member, cost) for cost in COSTS},
         "training_seconds": member.trained.seconds,
+        "kind": member.variant.kind,
+        "nonzero_parameters": _nonzero(member),
+        "file_bytes": math.nan if member.file_bytes is None else member.file_bytes,
     }
+
+
+def _nonzero(member: Member) -> int:
+    return sum(int(parameter.count_nonzero()) for parameter in member.network.parameters())
 
 
 def _layer_rows(result: StudyResult, name: str, similarity: Similarity) -> Iterator[Row]:
@@ -138,7 +151,11 @@ def _network(result: StudyResult, member: Member) -> dict[str, Any]:
         "role": result.role(member),
         "note": member.variant.note,
         "seed": member.seed,
-        "scaling": asdict(member.variant.scaling),
+        "scaling": asdict(result.study.scaling_of(member.variant)),
+        "kind": member.variant.kind,
+        "compression": None if member.variant.compression is None else asdict(member.variant.compression),
+        "nonzero_parameters": _nonzero(member),
+        "file_bytes": member.file_bytes,
         "shape": member.shape,
         "image_size": member.network.image_size,
         "accuracy": member.trained.accuracy.to_dict(),

@@ -8,9 +8,12 @@ from pathlib import Path
 import torch
 
 from pyscale.comparison.files import replacing
+from pyscale.compress import load, reshape
 from pyscale.models import Network, Scaling, build, rebuild
+from pyscale.models.checkpoint import load_weights
 
-MODEL_FILE, WEIGHTS_FILE = "model.json", "weights.pt"
+MODEL_FILE, WEIGHTS_FILE, CONFIG_FILE = "model.json", "weights.pt", "config.json"
+COMPRESSION_FILE, SPARSE_FILE = "compression.json", "network.psz"  # of a compressed network
 
 
 def build_seeded(
@@ -72,7 +75,8 @@ def open_trained(folder: str | Path) -> Network:
     """Build a trained network from its folder; nothing in it is executed.
 
     Args:
-        folder: Written by :func:`keep_recipe` and a finished :func:`pyscale.train.fit`.
+        folder: Written by :func:`keep_recipe` and a finished :func:`pyscale.train.fit`, or by
+            :func:`pyscale.studies.compressed_networks.compressed`.
 
     Returns:
         The network, in eval mode, on the CPU.
@@ -82,12 +86,20 @@ def open_trained(folder: str | Path) -> Network:
         ValueError: If its files are damaged or do not fit together.
     """
     folder = Path(folder)
-    for name, what in ((MODEL_FILE, "no trained network"), (WEIGHTS_FILE, "a training that is not finished")):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"folder: {folder} holds {what}: there is no {name}")
+    if not (folder / MODEL_FILE).is_file():
+        raise FileNotFoundError(f"folder: {folder} holds no trained network: there is no {MODEL_FILE}")
+    weights, sparse = folder / WEIGHTS_FILE, folder / SPARSE_FILE
+    if not weights.is_file() and not sparse.is_file():
+        raise FileNotFoundError(f"folder: {folder} holds a training that is not finished: there is no {WEIGHTS_FILE}")
     try:
         recipe = json.loads((folder / MODEL_FILE).read_text())
-        network = rebuild(recipe, weights=folder / WEIGHTS_FILE)
+        network = rebuild(recipe)
+        if sparse.is_file():
+            load(sparse, into=network)
+        elif (folder / COMPRESSION_FILE).is_file():
+            reshape(network, torch.load(weights, map_location="cpu", weights_only=True))
+        else:
+            load_weights(network, weights)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"folder: {folder} is damaged: {error}") from error
     return network.eval()

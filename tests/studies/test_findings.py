@@ -76,8 +76,8 @@ def test_a_difference_beyond_chance_is_named_with_its_direction(right, word):
 def test_costs_are_ratios_to_the_baseline():
     (text,) = about(study([1] * 4, [1] * 4), "cost")
     assert "2.10 times the baseline's multiply-accumulates" in text
-    assert "parameters grow 2.00 times (most in wider)" in text
-    assert "latency 3.00 times (most in wider)" in text
+    assert "2.00 times its parameters (most in wider)" in text
+    assert "3.00 times its latency (most in wider)" in text
 
 
 def test_the_yardstick_is_the_twin():

@@ -65,7 +65,9 @@ def test_another_study_in_the_same_folder_is_refused(miniature):
 
 
 def test_what_is_no_study_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"study must be a pyscale\.studies\.Study, got str"):
+    with pytest.raises(TypeError, match=r"study must be a pyscale\.studies\.Study or the path of a file, got int"):
+        run(7, tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file: study"):
         run("study", tmp_path)
 
 

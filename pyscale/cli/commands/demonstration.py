@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean
+from pyscale.cli.networks_table import networks_table
 
 if TYPE_CHECKING:
-    from pyscale.studies import Step, StudyResult
+    from pyscale.studies import Step
 
 
 @command
@@ -50,24 +51,8 @@ def demo(
             }
         )
         return
-    _show(result)
+    show(networks_table(result))
     for finding in found:
         if finding.topic != "inside":
             typer.echo(f"\n{finding.text}")
     typer.echo(f"\nReport: {result.out / 'report.html'}")
-
-
-def _show(result: StudyResult) -> None:
-    rows = table("network", "accuracy (95 %)", "params", "MACs", "×", "latency", "CKA")
-    for member in result.members:
-        similarity = result.similarities.get(member.name, {}).get("cka")
-        rows.add_row(
-            member.name,
-            str(member.trained.accuracy),
-            f"{member.cost.parameters / 1e6:.2f} M",
-            f"{member.cost.macs / 1e6:.2f} M",
-            f"{result.ratio(member, 'macs'):.2f}",
-            f"{1e3 * member.cost.latency:.2f} ms",
-            "" if similarity is None else f"{similarity.at_counterpart()[similarity.key_rows].mean():.2f}",
-        )
-    show(rows)

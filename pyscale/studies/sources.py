@@ -1,0 +1,73 @@
+"""Where a study's pictures come from, as data that a file can say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pyscale.train import Data, digits, from_npz, image_folder
+
+Kind = Literal["digits", "folder", "npz"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Pictures by name or path, opened when a study needs them.
+
+    Args:
+        kind: ``"digits"``: scikit-learn's, always there; ``"folder"``: a tree or zip of picture files, one folder a
+            class (CIFAR-10 as pictures, ImageNet), as :func:`pyscale.train.image_folder` reads it; ``"npz"``: arrays
+            (MNIST), as :func:`pyscale.train.from_npz` reads them.
+        path: Of the folder, zip or ``.npz`` file; ``~`` is the home directory.
+        image_size: Side to hold the pictures at; None is their own.
+        channels: 1 or 3; None is 1 for digits and 3 for a folder; arrays have their own.
+        train: Training pictures to keep, stratified; None is all.
+        test: Held-out pictures to keep; None is all.
+
+    Raises:
+        ValueError: If the arguments do not go together.
+
+    Example:
+        >>> Source(train=200, test=100).open()
+        Data('digits', train=200, test=100, num_classes=10, channels=1, image_size=8)
+    """
+
+    kind: Kind = "digits"
+    path: str | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    train: int | None = None
+    test: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {get_args(Kind)}, got {self.kind!r}")
+        if (self.path is None) != (self.kind == "digits"):
+            raise ValueError(f"path: {self.kind!r} " + ("has none" if self.kind == "digits" else "needs one"))
+        if self.kind == "npz" and self.channels is not None:
+            raise ValueError("channels: arrays have their own")
+
+    def open(self) -> Data:
+        """Read the pictures.
+
+        Raises:
+            FileNotFoundError: If there is nothing at the path.
+            ValueError: If it holds no data set of this kind, or fewer pictures than asked for.
+            ImportError: If the ``train`` extra is not installed.
+        """
+        path = Path(self.path or "").expanduser()
+        if self.kind == "digits":
+            data = digits(self.image_size, channels=self.channels or 1)
+        elif self.kind == "folder":
+            data = image_folder(path, self.image_size, channels=self.channels or 3)
+        else:
+            data = from_npz(path)
+            data = data if self.image_size is None else data.resized(self.image_size)
+        if self.train is None and self.test is None:
+            return data
+        return data.subset(len(data.labels("train")) if self.train is None else self.train, test=self.test)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is not as by default, for a file."""
+        return {"kind": self.kind, **{name: value for name, value in asdict(self).items() if value is not None}}
