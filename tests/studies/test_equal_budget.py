@@ -24,6 +24,7 @@ from pyscale.studies.trained_networks import open_trained
 from tests import oracles
 from tests.studies import invented
 from tests.studies.miniature import miniature_study
+from tests.studies.test_report import Page
 from tests.studies.test_resume import ROOT
 
 ASKED = EqualBudgets(shares=(0.6,), resources=("macs", "bytes"), epochs=1, sharing_epochs=1)
@@ -122,6 +123,22 @@ def test_it_is_in_the_findings_the_json_and_a_figure(contest):
 
 
 @pytest.mark.slow
+def test_the_report_shows_it_with_the_yardstick(contest):
+    page = Page((contest.out / "report.html").read_text())
+    text = page.text
+    assert "At equal budgets" in text
+    for sentence in contest_sentences(contest.equal_budget):
+        assert " ".join(sentence.split()) in text
+        assert text.count(" ".join(sentence.split())) == 1, "said twice"
+    charts = {name: chart for name, chart in page.charts.items() if name.startswith("equal-")}
+    assert set(charts) == {f"equal-{r}-{m}" for r in ("macs", "bytes") for m in ("accuracy", "similarity")}
+    drawn = charts["equal-bytes-similarity"]["data"]
+    assert len(drawn) == 4 + 1  # the ways, and the yardstick
+    assert drawn[-1]["y"] == pytest.approx([np.mean(contest.equal_budget.yardstick)] * 2)
+    standings = [s for s in contest.equal_budget.standings() if s.contender.budget.resource == "bytes"]
+    assert [trace["y"][0] for trace in drawn[:-1]] == pytest.approx([s.similarity.mean for s in standings])
+
+
 def test_run_again_it_trains_nothing_and_says_the_same(contest):
     before = (contest.out / "equal_budget_networks.csv").read_text()
     files = {path: path.stat().st_mtime_ns for path in (contest.out / "runs").rglob("*.p[ts]*")}

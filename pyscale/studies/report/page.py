@@ -9,6 +9,7 @@ from typing import Any
 from pyscale.comparison.dependencies import import_report_dependency
 from pyscale.studies.findings import Finding
 from pyscale.studies.report.costs import costs_section
+from pyscale.studies.report.equal_budget import equal_budget_section
 from pyscale.studies.report.inside import inside_section
 from pyscale.studies.report.limits import limits_section
 from pyscale.studies.report.networks import networks_section
@@ -23,6 +24,7 @@ from pyscale.studies.theme import THEMES, Theme
 SECTIONS: tuple[MakeSection, ...] = (
     networks_section,
     costs_section,
+    equal_budget_section,
     overview_section,
     inside_section,
     limits_section,
