@@ -16,7 +16,7 @@ def shrunk(study):
     """Return a study with one epoch, few variants, and one share of one resource."""
     study = {**study, "epochs": 1, "twin_seeds": study["twin_seeds"][:1], "variants": study["variants"][:1]}
     if "equal_budget" in study:
-        study["equal_budget"] = {"shares": [0.5], "resources": ["bytes"], "finetune": 1}
+        study["equal_budget"] = {"shares": [0.5], "resources": ["bytes"], "epochs": 1, "sharing_epochs": 1}
     return study
 
 
