@@ -21,8 +21,8 @@ import torch
 
 from benchmarks import page
 from benchmarks.provenance import RESULTS, append_rows, provenance
-from pyscale.studies.layer_matching import LayerMatching, match_layers
-from pyscale.studies.plain_network import PlainNetwork
+from pyscale.studies.matching.counting import LayerMatching, match_layers
+from pyscale.studies.matching.plain_network import PlainNetwork
 from pyscale.train import Accuracy, Data, digits, fit, image_folder
 
 # Table 2, in percent: ten networks of ten layers, CIFAR-10, all activations, logits left out.

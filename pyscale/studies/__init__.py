@@ -14,19 +14,19 @@ from __future__ import annotations
 
 from pyscale.studies import laws
 from pyscale.studies.budgets import Budget, BudgetError, Compression
-from pyscale.studies.coefficient_search import search
-from pyscale.studies.contenders import EqualBudgetResult
+from pyscale.studies.coefficients.comparing import SearchComparison, compare_searches
+from pyscale.studies.coefficients.planning import SearchPlan, search_plan
+from pyscale.studies.coefficients.results import SearchResult
+from pyscale.studies.coefficients.searching import search
 from pyscale.studies.deep_compression import PLANS, CompressionPlan, DeeplyCompressed, Stage, compress_deeply
 from pyscale.studies.demonstration import demo, demo_study
-from pyscale.studies.equal_budgets import EqualBudgets
+from pyscale.studies.equal_budget.contenders import EqualBudgetResult
+from pyscale.studies.equal_budget.question import EqualBudgets
 from pyscale.studies.estimates import Estimate, estimate
 from pyscale.studies.findings import Finding, findings
-from pyscale.studies.layer_matching import LayerMatching, match_layers
+from pyscale.studies.matching.counting import LayerMatching, match_layers
 from pyscale.studies.results import PairedAnswers, StudyResult
 from pyscale.studies.running import Step, run
-from pyscale.studies.search_comparison import SearchComparison, compare_searches
-from pyscale.studies.search_planning import SearchPlan, search_plan
-from pyscale.studies.search_results import SearchResult
 from pyscale.studies.sources import Source
 from pyscale.studies.study import Study, Variant
 from pyscale.studies.sweeps import Costs, Sweep

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pyscale.comparison.files import replacing
-from pyscale.studies.contenders import EqualBudgetResult
-from pyscale.studies.equal_budget_figure import draw_equal_budget
-from pyscale.studies.equal_budget_tables import contestant_rows, standing_rows
+from pyscale.studies.equal_budget.contenders import EqualBudgetResult
+from pyscale.studies.equal_budget.figure import draw_equal_budget
+from pyscale.studies.equal_budget.tables import contestant_rows, standing_rows
 from pyscale.studies.figures import draw_figures
 from pyscale.studies.findings import findings
 from pyscale.studies.report import render_report

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pyscale.studies.equal_budget_tables import contest_sentences
+from pyscale.studies.equal_budget.tables import contest_sentences
 from pyscale.studies.networks import Member
 from pyscale.studies.results import StudyResult
 from pyscale.studies.similarity import Similarity

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pyscale.studies.contenders import EqualBudgetResult
+from pyscale.studies.equal_budget.contenders import EqualBudgetResult
 from pyscale.studies.networks import Member
 from pyscale.studies.similarity import Similarity, Vector
 from pyscale.studies.study import Study

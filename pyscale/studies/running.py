@@ -13,8 +13,8 @@ import torch
 
 from pyscale.models import profile
 from pyscale.studies.budgets import BudgetError
-from pyscale.studies.contenders import EqualBudgetResult
-from pyscale.studies.contest import Entry, plan_contest, run_contest
+from pyscale.studies.equal_budget.contenders import EqualBudgetResult
+from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest
 from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
 from pyscale.studies.pool import make_together
 from pyscale.studies.provenance import describe_machine, describe_software, now

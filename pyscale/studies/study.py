@@ -9,7 +9,7 @@ from typing import Any
 
 from pyscale.models import Scaling
 from pyscale.studies.budgets import Compression
-from pyscale.studies.equal_budgets import EqualBudgets
+from pyscale.studies.equal_budget.question import EqualBudgets
 from pyscale.studies.sources import Source
 from pyscale.studies.sweeps import Costs
 from pyscale.train import Data
@@ -170,7 +170,7 @@ class Study:
         """Read a study from a YAML file, and its pictures from where the file says.
 
         Args:
-            path: The file; :mod:`pyscale.studies.document` says what may stand in it. The study is named after it.
+            path: The file; :mod:`pyscale.studies.documents.reading` says what may stand in it. It names the study.
 
         Returns:
             The study.
@@ -224,9 +224,9 @@ class Study:
 def _documents() -> Any:
     """The module that reads and writes files, whose libraries are needed for that alone."""
     try:
-        from pyscale.studies import document
+        from pyscale.studies.documents import reading
     except ModuleNotFoundError as error:
         if error.name not in ("yaml", "pydantic"):
             raise
         raise ImportError(f"{error.name} is needed here: pip install 'pyscale[study]'", name=error.name) from error
-    return document
+    return reading

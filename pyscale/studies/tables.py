@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyscale.studies.equal_budget_tables import contestant_rows, standing_rows
+from pyscale.studies.equal_budget.tables import contestant_rows, standing_rows
 from pyscale.studies.findings import Finding
 from pyscale.studies.networks import Member
 from pyscale.studies.results import COSTS, StudyResult

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import layer_matching
 from benchmarks.provenance import read_rows
-from pyscale.studies.layer_tables import METRICS
+from pyscale.studies.matching.tables import METRICS
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from pyscale.studies import Budget, EqualBudgetResult, EqualBudgets, run
-from pyscale.studies.contenders import Absentee, Contestant, over_seeds, paired_difference
-from pyscale.studies.contest import PLAN_FILE
-from pyscale.studies.equal_budget_tables import contest_sentences, standing_rows
-from pyscale.studies.equal_budgets import Contender
+from pyscale.studies.equal_budget.contenders import Absentee, Contestant, over_seeds, paired_difference
+from pyscale.studies.equal_budget.contest import PLAN_FILE
+from pyscale.studies.equal_budget.question import Contender
+from pyscale.studies.equal_budget.tables import contest_sentences, standing_rows
 from pyscale.studies.trained_networks import open_trained
 from tests import oracles
 from tests.studies import invented

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import pyscale as ps
-from pyscale.studies.layer_matching import count_matches, match_layers
-from pyscale.studies.layer_tables import BANDWIDTHS, CANONICAL, METRICS, similarity_tables
-from pyscale.studies.plain_network import PlainNetwork
+from pyscale.studies.matching.counting import count_matches, match_layers
+from pyscale.studies.matching.plain_network import PlainNetwork
+from pyscale.studies.matching.tables import BANDWIDTHS, CANONICAL, METRICS, similarity_tables
 from pyscale.train import digits
 from tests import oracles
 from tests.tolerances import RELATIVE

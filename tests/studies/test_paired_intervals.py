@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyscale.studies.paired_intervals import crossed_interval
+from pyscale.studies.coefficients.intervals import crossed_interval
 
 
 def drawn(rng, seeds, pictures, seed_spread, picture_spread, noise):

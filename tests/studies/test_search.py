@@ -197,7 +197,7 @@ def test_all_diverging_is_an_error_that_says_what_to_change(monkeypatch):
     def diverge(*_, **__):
         raise DivergenceError("the loss became inf")
 
-    monkeypatch.setattr("pyscale.studies.candidate_training.fit", diverge)
+    monkeypatch.setattr("pyscale.studies.coefficients.training.fit", diverge)
     with pytest.raises(ValueError, match="every candidate of the last rung diverged; lower lr"):
         miniature_search(strategy="grid")
 

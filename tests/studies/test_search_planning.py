@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pyscale.models import Scaling
 from pyscale.studies import search_plan
-from pyscale.studies.search_planning import ranking_data
-from pyscale.studies.search_rungs import plan_rungs, rung_sizes
+from pyscale.studies.coefficients.planning import ranking_data
+from pyscale.studies.coefficients.rungs import plan_rungs, rung_sizes
 from pyscale.train import digits
 
 OPTIONS = {"image_size": 8, "budget": 60, "seeds": (0, 1)}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyscale.models import Scaling, build, profile
-from pyscale.studies.search_space import Counting, SearchSpace, on_surface
+from pyscale.studies.coefficients.space import Counting, SearchSpace, on_surface
 
 
 def space(family="cifar_resnet8", **changes):

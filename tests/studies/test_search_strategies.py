@@ -12,9 +12,9 @@ import pytest
 
 from pyscale.models import Scaling, compound
 from pyscale.studies import SearchResult, compare_searches, search_plan
-from pyscale.studies.candidate_training import Run
-from pyscale.studies.search_space import Candidate
-from pyscale.studies.search_strategies import climb, estimate_parzen
+from pyscale.studies.coefficients.space import Candidate
+from pyscale.studies.coefficients.strategies import climb, estimate_parzen
+from pyscale.studies.coefficients.training import Run
 from pyscale.train import digits
 
 PICTURES = 1000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyscale.models import Scaling, build, compound, profile
 from pyscale.studies import Budget, Compression, Costs, EqualBudgets, Source, Study, Sweep, Variant
-from pyscale.studies.document import parse_study
+from pyscale.studies.documents.reading import parse_study
 from tests.studies.miniature import miniature_study
 from tests.studies.test_resume import ROOT
 
@@ -79,7 +79,7 @@ def test_a_written_study_is_read_back(study):
     ("page", "start", "end"),
     [
         ("docs/studies.md", "```yaml\n", "```"),
-        ("pyscale/studies/document.py", ".. code-block:: yaml\n", "\n\nKeys"),
+        ("pyscale/studies/documents/reading.py", ".. code-block:: yaml\n", "\n\nKeys"),
     ],
 )
 def test_the_files_that_are_shown_are_right(page, start, end):

@@ -12,7 +12,7 @@ from pyscale.cli.opening import DATA_HELP, open_data, parse_factors
 
 if TYPE_CHECKING:
     from pyscale.studies import SearchPlan, SearchResult, Step
-    from pyscale.studies.search_space import Candidate
+    from pyscale.studies.coefficients.space import Candidate
 
 
 @command

@@ -7,9 +7,9 @@ from math import isfinite
 from typing import Any
 
 from pyscale.studies.budgets import RESOURCES, Resource
-from pyscale.studies.contenders import SEEDS_INTERVAL, EqualBudgetResult, Interval, Standing
-from pyscale.studies.equal_budget_tables import within_budget
-from pyscale.studies.equal_budgets import WAYS
+from pyscale.studies.equal_budget.contenders import SEEDS_INTERVAL, EqualBudgetResult, Interval, Standing
+from pyscale.studies.equal_budget.question import WAYS
+from pyscale.studies.equal_budget.tables import within_budget
 from pyscale.studies.findings import Finding
 from pyscale.studies.report.parts import Chart, Section, render
 from pyscale.studies.report.plots import HOVER, LIGHT, SYMBOLS, axis, layout

@@ -13,7 +13,7 @@ from pyscale.comparison.features import Features, features_for_moments
 from pyscale.comparison.hooks import Tap
 from pyscale.comparison.layers import Layers, select_layers
 from pyscale.comparison.state import left_as_found
-from pyscale.studies.layer_tables import Tables, similarity_tables
+from pyscale.studies.matching.tables import Tables, similarity_tables
 from pyscale.train import Accuracy, Data
 from pyscale.train.evaluation import at_model_resolution
 
@@ -56,7 +56,7 @@ class LayerMatching:
     """The outcome of :func:`match_layers`.
 
     Attributes:
-        matches: By measure, as :data:`pyscale.studies.layer_tables.METRICS` names them.
+        matches: By measure, as :data:`pyscale.studies.matching.tables.METRICS` names them.
         layers: Names of the layers that were told apart, in forward order.
         networks: How many networks.
         samples: Held-out pictures they were compared on.

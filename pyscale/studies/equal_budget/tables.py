@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pyscale.studies.budgets import RESOURCES
-from pyscale.studies.contenders import (
+from pyscale.studies.equal_budget.contenders import (
     SEEDS_INTERVAL,
     Absentee,
     EqualBudgetResult,
@@ -21,7 +21,7 @@ from pyscale.studies.contenders import (
     Standing,
     paired_difference,
 )
-from pyscale.studies.equal_budgets import WAYS, Contender
+from pyscale.studies.equal_budget.question import WAYS, Contender
 
 _LATENCY_TOLERANCE = 1.05  # a latency within the budget when the network was chosen, measured again
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from pyscale.studies.budgets import Resource
-from pyscale.studies.equal_budgets import Contender, EqualBudgets
+from pyscale.studies.equal_budget.question import Contender, EqualBudgets
 from pyscale.studies.networks import Member
 
 CONFIDENCE = 0.95

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pyscale.comparison.files import replacing
-from pyscale.studies.candidate_training import CandidateTrainer, Run
+from pyscale.studies.coefficients.planning import Strategy, ranking_data, search_plan
+from pyscale.studies.coefficients.results import SearchResult
+from pyscale.studies.coefficients.rungs import Rung
+from pyscale.studies.coefficients.space import Candidate
+from pyscale.studies.coefficients.strategies import climb, estimate_parzen, import_optuna
+from pyscale.studies.coefficients.training import CandidateTrainer, Run
 from pyscale.studies.running import Step
-from pyscale.studies.search_planning import Strategy, ranking_data, search_plan
-from pyscale.studies.search_results import SearchResult
-from pyscale.studies.search_rungs import Rung
-from pyscale.studies.search_space import Candidate
-from pyscale.studies.search_strategies import climb, estimate_parzen, import_optuna
 from pyscale.studies.tables import as_csv
 from pyscale.train.datasets import DataLike, as_data
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyscale.studies.budgets import RESOURCES, Resource
-from pyscale.studies.contenders import EqualBudgetResult, Interval, Standing
-from pyscale.studies.equal_budgets import WAYS
+from pyscale.studies.equal_budget.contenders import EqualBudgetResult, Interval, Standing
+from pyscale.studies.equal_budget.question import WAYS
 from pyscale.studies.figures import Picture, _picture
 from pyscale.studies.theme import MARKERS, Theme
 

@@ -12,8 +12,8 @@ import numpy as np
 from pyscale.comparison.files import replacing
 from pyscale.models import Network, Scaling
 from pyscale.studies.budgets import BudgetError
-from pyscale.studies.contenders import Absentee, Contestant, EqualBudgetResult, pairs
-from pyscale.studies.equal_budgets import Contender, EqualBudgets
+from pyscale.studies.equal_budget.contenders import Absentee, Contestant, EqualBudgetResult, pairs
+from pyscale.studies.equal_budget.question import Contender, EqualBudgets
 from pyscale.studies.networks import Member, Workshop, make_member
 from pyscale.studies.scaled_budgets import scaled_to_budget
 from pyscale.studies.similarity import compare_layers

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from pyscale.models import Scaling
 from pyscale.models.scaling import positive
-from pyscale.studies.search_rungs import Rung, plan_rungs, rung_sizes
-from pyscale.studies.search_space import Candidate, SearchSpace
+from pyscale.studies.coefficients.rungs import Rung, plan_rungs, rung_sizes
+from pyscale.studies.coefficients.space import Candidate, SearchSpace
 from pyscale.train import Data, Recipe
 from pyscale.train.datasets import DataLike, as_data
 from pyscale.train.runs import data_digest

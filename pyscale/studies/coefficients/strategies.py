@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pyscale.studies.candidate_training import Run
-from pyscale.studies.search_planning import SearchPlan
-from pyscale.studies.search_results import Outcome
-from pyscale.studies.search_rungs import Rung
-from pyscale.studies.search_space import Candidate, Counting, on_surface
+from pyscale.studies.coefficients.planning import SearchPlan
+from pyscale.studies.coefficients.results import Outcome
+from pyscale.studies.coefficients.rungs import Rung
+from pyscale.studies.coefficients.space import Candidate, Counting, on_surface
+from pyscale.studies.coefficients.training import Run
 
 if TYPE_CHECKING:
     import optuna

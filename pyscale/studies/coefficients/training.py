@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pyscale.comparison.files import replacing
 from pyscale.models import Network
+from pyscale.studies.coefficients.planning import SearchPlan
+from pyscale.studies.coefficients.rungs import Rung
+from pyscale.studies.coefficients.space import Candidate
 from pyscale.studies.networks import right_answers
-from pyscale.studies.search_planning import SearchPlan
-from pyscale.studies.search_rungs import Rung
-from pyscale.studies.search_space import Candidate
 from pyscale.studies.trained_networks import build_seeded, keep_recipe
 from pyscale.train import Accuracy, Data, DivergenceError, evaluate, fit
 from pyscale.train.fitting import target_device

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyscale.comparison.dependencies import import_report_dependency
-from pyscale.studies.paired_intervals import Interval
-from pyscale.studies.search_results import SearchResult
-from pyscale.studies.search_space import Candidate
+from pyscale.studies.coefficients.intervals import Interval
+from pyscale.studies.coefficients.results import SearchResult
+from pyscale.studies.coefficients.space import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ import numpy as np
 
 from pyscale.comparison.dependencies import import_report_dependency
 from pyscale.models import Scaling, compound
-from pyscale.studies.candidate_training import Run
-from pyscale.studies.paired_intervals import Interval, crossed_interval
-from pyscale.studies.search_planning import SearchPlan
-from pyscale.studies.search_space import Candidate
+from pyscale.studies.coefficients.intervals import Interval, crossed_interval
+from pyscale.studies.coefficients.planning import SearchPlan
+from pyscale.studies.coefficients.space import Candidate
+from pyscale.studies.coefficients.training import Run
 from pyscale.train import Accuracy
 
 if TYPE_CHECKING:

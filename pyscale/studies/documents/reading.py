@@ -37,13 +37,13 @@ from pydantic import ValidationError
 
 from pyscale.models import Scaling, build, compound
 from pyscale.studies.budgets import Budget, Compression, Resource
-from pyscale.studies.document_schema import CompressKeys, Document, VariantKeys, unknown_key
-from pyscale.studies.equal_budgets import EqualBudgets
+from pyscale.studies.documents.schema import CompressKeys, Document, VariantKeys, unknown_key
+from pyscale.studies.documents.yaml_file import Place, StudyFileError, YamlText
+from pyscale.studies.equal_budget.question import EqualBudgets
 from pyscale.studies.scaled_budgets import scaled_to_budget
 from pyscale.studies.sources import Source
 from pyscale.studies.study import Study, Variant
 from pyscale.studies.sweeps import Costs, Sweep
-from pyscale.studies.yaml_file import Place, StudyFileError, YamlText
 from pyscale.train import Data
 
 _PLAIN = ("title", "family", "image_size", "epochs", "seed", "batch_size", "threads")

@@ -1,0 +1,1 @@
+"""Networks that cost the same, brought there in several ways, and set side by side."""

@@ -1,0 +1,1 @@
+"""Which layer of another network a layer corresponds to: how often each similarity finds it."""
