@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from pyscale.train.seeding import check_seed, preserved_global_state
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -52,6 +53,7 @@ def fit(
     threads: int | None = None,
     workers: int = 0,
     progress: bool = True,
+    logger: Logger | Sequence[Logger] | None = None,
     **changes: Any,
 ) -> Trained:
     """Train a classifier and measure it on the held-out pictures.
@@ -79,6 +81,8 @@ def fit(
             cores, and rounding depends on the number.
         workers: Processes that read pictures that are not in memory.
         progress: Whether Lightning's progress bar is shown.
+        logger: Of Lightning, one or several, such as ``TensorBoardLogger`` or ``CSVLogger``: each gets every row of the
+            history as its epoch ends. A run that is taken up logs what is new.
         **changes: Fields of :class:`Recipe` to change, such as ``lr=0.05``.
 
     Returns:
@@ -114,7 +118,7 @@ def fit(
             history, accuracy = folder.load(model)
             resumed_at = recipe.epochs
         else:
-            run = _Run(model, data, recipe, seed, folder, precision, target, threads, workers, progress)
+            run = _Run(model, data, recipe, seed, folder, precision, target, threads, workers, progress, logger)
             original = model_device(model)
             try:
                 history, resumed_at = _train(run)
@@ -140,6 +144,7 @@ class _Run:
     threads: int | None
     workers: int
     progress: bool
+    logger: Logger | Sequence[Logger] | None
 
 
 def _train(run: _Run) -> tuple[History, int]:
@@ -191,7 +196,8 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
         plugins=[SafeCheckpointIO()],
         enable_progress_bar=run.progress,
         default_root_dir=run.folder.path,
-        logger=False,  # the history is ours
+        logger=list(run.logger) if isinstance(run.logger, Sequence) else run.logger or False,
+        log_every_n_steps=1,  # rows are an epoch's; more would bring a warning for few batches
         enable_checkpointing=False,  # so is the checkpoint callback
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -98,7 +98,7 @@ class Classifier(LightningModule):
 
 
 class Recorder(Callback):
-    """Writes a history row after every epoch; its rows travel with the checkpoint."""
+    """Writes a history row after every epoch, for loggers too; its rows travel with the checkpoint."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -115,6 +115,8 @@ class Recorder(Callback):
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         row = cast("Classifier", pl_module).row()
         self.rows.append({"epoch": trainer.current_epoch, "lr": rate, **row, "seconds": seconds})
+        for logger in trainer.loggers:
+            logger.log_metrics({"lr": rate, **row, "seconds": seconds}, step=trainer.current_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
