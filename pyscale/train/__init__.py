@@ -18,6 +18,7 @@ from pyscale.train.errors import DivergenceError
 from pyscale.train.evaluation import evaluate
 from pyscale.train.fitting import fit
 from pyscale.train.folders import image_folder
+from pyscale.train.hugging_face import from_hugging_face
 from pyscale.train.recipes import DIGITS, PICTURES, Recipe
 from pyscale.train.results import History, Trained
 
@@ -36,6 +37,7 @@ __all__ = [
     "fit",
     "from_arrays",
     "from_datasets",
+    "from_hugging_face",
     "from_npz",
     "image_folder",
 ]

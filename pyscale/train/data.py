@@ -31,7 +31,8 @@ class Resizable(Protocol):
 class Data:
     """Training and test pictures and what is known about them.
 
-    Built by :func:`digits`, :func:`image_folder`, :func:`from_npz`, :func:`from_arrays` and :func:`from_datasets`.
+    Built by :func:`digits`, :func:`image_folder`, :func:`from_npz`, :func:`from_arrays`, :func:`from_hugging_face` and
+    :func:`from_datasets`.
 
     Args:
         train: Pictures to fit on.

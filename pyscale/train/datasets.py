@@ -99,8 +99,8 @@ def as_data(data: DataLike) -> Data:
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, Dataset) for part in data):
         return from_datasets(*data)
     raise TypeError(
-        "data must be what digits, image_folder, from_npz, from_arrays or from_datasets return, a torch Dataset, "
-        f"or a pair of them (train, test); got {type(data).__name__}"
+        "data must be what digits, image_folder, from_npz, from_arrays, from_hugging_face or from_datasets return, "
+        f"a torch Dataset, or a pair of them (train, test); got {type(data).__name__}"
     )
 
 

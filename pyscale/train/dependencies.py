@@ -1,4 +1,4 @@
-"""The optional libraries of the ``train`` extra, imported where they are used."""
+"""The optional libraries of the ``train`` and ``hub`` extras, imported where they are used."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import Any
 
 
-def import_train_dependency(name: str) -> Any:
-    """Import a library of the ``train`` extra, or say how to install it.
+def import_train_dependency(name: str, extra: str = "train") -> Any:
+    """Import an optional library of training, or say how to install it.
 
     Args:
         name: The module's dotted name, such as ``"scipy.stats"``.
+        extra: Of the package, that installs it.
 
     Returns:
         The module.
@@ -27,4 +28,4 @@ def import_train_dependency(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
             raise  # something inside the library is broken: not ours to explain
-        raise ImportError(f"{name} is needed here: pip install 'pyscale[train]'", name=error.name) from error
+        raise ImportError(f"{name} is needed here: pip install 'pyscale[{extra}]'", name=error.name) from error

@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from pyscale.train.arrays import channel_moments
 from pyscale.train.data import Data, Size, as_size
+from pyscale.train.decoding import MODES, data_of_decoded
 from pyscale.train.dependencies import import_train_dependency
-from pyscale.train.picture_files import MODES, PictureFiles, PictureSource
+from pyscale.train.picture_files import PictureFiles, PictureSource
 from pyscale.train.recipes import PICTURES, Recipe
-from pyscale.train.splitting import stratified_split, stratified_subset
+from pyscale.train.splitting import stratified_split
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 SPLITS = ("train", "test", "val")
-MOMENT_SAMPLE = 1000  # pictures the normalisation is measured on where they stay on disk
 
 
 def image_folder(
@@ -76,7 +74,7 @@ def image_folder(
         split: PictureFiles(source, names, torch.from_numpy(labels), channels, size)
         for split, (names, labels) in splits.items()
     }
-    return _as_data(source, files, classes, channels, memory, recipe or PICTURES)
+    return data_of_decoded(files, classes, memory=memory, recipe=recipe or PICTURES, name=source.path.stem)
 
 
 def _open_source(path: Path) -> PictureSource:
@@ -141,37 +139,3 @@ def _labelled(
     names = [name for label in classes for name in folders.get(label, [])]
     labels = [index for index, label in enumerate(classes) for _ in folders.get(label, [])]
     return names, np.asarray(labels, dtype=np.int64)
-
-
-def _as_data(
-    source: PictureSource,
-    files: dict[str, PictureFiles],
-    classes: list[str],
-    channels: int,
-    memory: int,
-    recipe: Recipe,
-) -> Data:
-    train = files["train"]
-    splits: dict[str, Dataset[Any]] = dict(files)
-    if sum(map(len, files.values())) * channels * train.size[0] * train.size[1] <= memory:
-        pictures = {split: dataset.in_memory() for split, dataset in files.items()}
-        for split, held in pictures.items():
-            if held.size != pictures["train"].size:
-                raise ValueError(f"path: {split} pictures measure {held.size}, train's {train.size}; give image_size")
-        mean, std = channel_moments(pictures["train"].images)
-        splits.update(pictures)
-    else:
-        sample = stratified_subset(train.targets.numpy(), min(MOMENT_SAMPLE, len(train)))
-        mean, std = channel_moments(train.pixels(sample.tolist()))
-    return Data(
-        train=splits["train"],
-        test=splits["test"],
-        val=splits.get("val"),
-        class_names=tuple(classes),
-        channels=channels,
-        mean=mean,
-        std=std,
-        size=train.size,
-        recipe=recipe,
-        name=source.path.stem,
-    )

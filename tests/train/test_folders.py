@@ -142,17 +142,20 @@ def test_a_damaged_zip_member_is_named(tree):
 
 def test_sizes_must_agree_unless_one_is_given(tree):
     draw(tree / "train" / "dog" / "2.png", (0, 0, 0), size=(8, 9))
-    with pytest.raises(ValueError, match=r"train/dog/2\.png measures 8 x 9 pixels, others 8 x 8; give image_size"):
+    with pytest.raises(
+        ValueError, match=r"train/dog/2\.png in .* measures 8 x 9 pixels, others 8 x 8; give image_size"
+    ):
         image_folder(tree)
     assert image_folder(tree, image_size=8).image_size == 8
 
 
-def test_test_pictures_must_be_of_the_same_size(tree):
+@pytest.mark.parametrize("memory", [2**30, 0], ids=["in-memory", "on-disk"])
+def test_test_pictures_must_be_of_the_same_size(tree, memory):
     for name in CLASSES:
         for index in range(2):
             draw(tree / "test" / name / f"{index}.png", (0, 0, 0), size=(7, 7))
-    with pytest.raises(ValueError, match="test pictures measure"):
-        image_folder(tree)
+    with pytest.raises(ValueError, match="path: test pictures measure"):
+        image_folder(tree, memory=memory)
 
 
 def test_empty_folders_are_named(tree):
