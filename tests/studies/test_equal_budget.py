@@ -135,6 +135,11 @@ def test_the_report_shows_it_with_the_yardstick(contest):
     drawn = charts["equal-bytes-similarity"]["data"]
     assert len(drawn) == 4 + 1  # the ways, and the yardstick
     assert drawn[-1]["y"] == pytest.approx([np.mean(contest.equal_budget.yardstick)] * 2)
+    for name, chart in charts.items():
+        low, high = chart["layout"]["yaxis"]["range"]
+        most = 100 if name.endswith("accuracy") else 1
+        assert -0.05 * most <= low < high <= 1.05 * most
+        assert all(low <= y <= high for trace in chart["data"] for y in trace["y"])
     standings = [s for s in contest.equal_budget.standings() if s.contender.budget.resource == "bytes"]
     assert [trace["y"][0] for trace in drawn[:-1]] == pytest.approx([s.similarity.mean for s in standings])
 

@@ -76,8 +76,9 @@ def _chart(
     return Chart(
         f"equal-{resource}-{measure}",
         traces,
-        layout(axis(spent, type="log", showgrid=False), axis(title)),
-        caption=f"{title[0].upper()}{title[1:]} beside what was {spent}; {SEEDS_INTERVAL}.{beside}",
+        layout(axis(spent, type="log", showgrid=False), axis(title, range=_within(traces, 100 if factor > 1 else 1))),
+        caption=f"{title[0].upper()}{title[1:]}, over the share of the original's {RESOURCES[resource]} spent; "
+        f"{SEEDS_INTERVAL}.{beside}",
         alt=f"{title} at equal {RESOURCES[resource]}: {numbers}.{beside}",
     )
 
@@ -108,6 +109,17 @@ def _trace(place: int, label: str, curve: list[Standing], measure: str, factor: 
         ],
         "hovertemplate": HOVER,
     }
+
+
+def _within(traces: list[dict[str, Any]], most: float) -> list[float]:
+    """The values and intervals with some room, but nothing beyond what a value can be."""
+    low, high = most, 0.0
+    for trace in traces:
+        spread = trace.get("error_y", {"array": [0.0] * len(trace["y"]), "arrayminus": [0.0] * len(trace["y"])})
+        low = min(low, *(y - e for y, e in zip(trace["y"], spread["arrayminus"], strict=True)))
+        high = max(high, *(y + e for y, e in zip(trace["y"], spread["array"], strict=True)))
+    room = 0.04 * most
+    return [max(low - room, -room), min(high + room, most + room)]
 
 
 def _reference(x: list[float], value: float, name: str) -> dict[str, Any]:
