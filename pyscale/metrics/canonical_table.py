@@ -155,7 +155,7 @@ def _products(rows: Sequence[Tensor], column: Tensor) -> Tensor:
     """Return W_iᵀ W_j of sets (r_i, n) with one (s, n), one above the other (Σr_i, s)."""
     if column.device.type != "cpu":
         return torch.cat(list(rows)) @ column.T
-    # The kernel under all-pairs HSIC: faster than torch's product where both have the samples side by side.
+    # The kernel under all-pairs HSIC: both have the samples side by side, which it reads as they are.
     return torch.cat([hsic_pairs(row, column) for row in rows])
 
 
