@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("pyscale")
 
-_SUBMODULES = ("cli", "comparison", "compress", "metrics", "models", "ops", "studies", "train")
+_SUBMODULES = ("cli", "comparison", "compress", "distributed", "metrics", "models", "ops", "studies", "train")
 _FUNCTIONS = {
     "cka": "metrics",
     "hsic": "metrics",
@@ -27,7 +27,7 @@ _FUNCTIONS = {
 }
 
 if TYPE_CHECKING:
-    from pyscale import cli, comparison, compress, metrics, models, ops, studies, train
+    from pyscale import cli, comparison, compress, distributed, metrics, models, ops, studies, train
     from pyscale.comparison import Comparison, compare, compare_weights
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
 
@@ -42,6 +42,7 @@ __all__ = [
     "compare_weights",
     "comparison",
     "compress",
+    "distributed",
     "hsic",
     "metrics",
     "models",

@@ -6,7 +6,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from pyscale.comparison.activations import first_tensor
+from pyscale.distributed import Dealt
 
 Forward = Callable[[nn.Module, Any], Any]
 
 ID_KEYS = ("sample_id", "sample_ids", "id", "ids", "index")
-_END = object()
 
 
 class Pair(NamedTuple):
@@ -100,39 +100,35 @@ def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
     return length if max_batches is None else min(length, max_batches)
 
 
-def paired_batches(loader: Iterable[Any], loader_y: Iterable[Any] | None, max_batches: int | None) -> Iterator[Pair]:
-    """Yield the batches that the two models see; without ``loader_y`` both see the very same object.
+def paired_batches(x: Dealt, y: Dealt | None) -> Iterator[Pair]:
+    """Yield this process's batches as the two models see them; without ``y`` both see the very same object.
 
     Raises:
         ValueError: The loaders disagree in length, in the size of a batch, or in the samples' ids.
     """
-    if loader_y is None:
-        for number, batch in enumerate(islice(loader, max_batches)):
+    if y is None:
+        for number, batch in x:
             yield Pair(number, batch, batch)
         return
-    counts = count_batches(loader, max_batches), count_batches(loader_y, max_batches)
+    counts = count_batches(x.loader, x.most), count_batches(y.loader, y.most)
     if None not in counts and counts[0] != counts[1]:
         raise ValueError(
             f"loader has {counts[0]} batches and loader_y has {counts[1]}; both must give the same samples"
         )
-    iterator_x, iterator_y = islice(loader, max_batches), islice(loader_y, max_batches)
-    number = 0
-    while True:
-        pair = Pair(number, next(iterator_x, _END), next(iterator_y, _END))
-        ended = pair.x is _END, pair.y is _END
-        if all(ended):
-            return
-        if any(ended):
-            short, long = ("loader", "loader_y") if ended[0] else ("loader_y", "loader")
+    identified = True
+    for (number, batch), (number_y, batch_y) in zip_longest(x, y, fillvalue=(None, None)):
+        if number is None or number_y is None:
+            short, long = ("loader", "loader_y") if number is None else ("loader_y", "loader")
+            there = number_y if number is None else number
             raise ValueError(
-                f"{short} ended after {number} batches and {long} has at least {number + 1}; "
+                f"{short} ended after {there} batches and {long} has at least {there + 1}; "
                 f"both must give the same samples"
             )
-        identified = _check_pair(pair)
-        if number == 0 and not identified:
-            _warn_of_shuffling(loader, loader_y)
+        pair = Pair(number, batch, batch_y)
+        if not _check_pair(pair) and identified:
+            identified = False
+            _warn_of_shuffling(x.loader, y.loader)
         yield pair
-        number += 1
 
 
 def _check_pair(pair: Pair) -> bool:

@@ -20,7 +20,9 @@ from pyscale.comparison.options import Options
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
 from pyscale.comparison.state import home, remembered_randomness
+from pyscale.comparison.tally import Tally
 from pyscale.comparison.wrappers import unwrap
+from pyscale.distributed import Crew, Dealt, Sharding, shared_randomness
 
 
 class Strategy(Protocol):
@@ -39,6 +41,12 @@ class Strategy(Protocol):
 
     def finish(self, rows: list[str], columns: list[str], samples: int) -> bool | None:
         """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything taken, as plain values."""
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add what another process has taken."""
 
     def scores(self) -> Scores:
         """Return the similarities of everything taken."""
@@ -70,63 +78,95 @@ class Side:
 
 
 class Run:
-    """A comparison under way.
+    """A comparison under way, this process's part of it.
 
     Attributes:
         options: What is computed.
         x: The model whose layers are the rows.
         y: The model whose layers are the columns.
         device: Where they run.
-        batches: Batches compared so far.
-        skipped: Batches that were too small.
-        samples: Samples compared so far.
+        crew: The processes that share the batches.
+        tally: What has been seen; on rank 0 of what all have, once that is over.
     """
 
-    def __init__(self, options: Options, x: Side, y: Side, *, one_loader: bool, device: torch.device | None) -> None:
+    def __init__(
+        self, options: Options, x: Side, y: Side, *, one_loader: bool, device: torch.device | None, crew: Crew
+    ) -> None:
         self.options = options
         self.x, self.y = x, y
         self.device = device or _shared_device(x.model, y.model)
-        self.batches = self.skipped = self.samples = 0
+        self.crew = crew
+        self.tally = Tally()
         self._one_pass = one_loader and x.inner is y.inner
         self._same = self._one_pass and _same_layers(x.tap.selection, y.tap.selection)
         self._streams = SideStreams()
         self._strategy = self._chosen_strategy()
 
-    @property
-    def rows(self) -> list[str]:
-        """Names of model_x's compared layers, in forward order."""
-        return self.x.tap.rows
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of model_y's."""
-        return (self.x if self._same else self.y).tap.rows
-
-    def over(self, loader: Iterable[Any], loader_y: Iterable[Any] | None, *, progress: bool) -> Scores:
-        """Run the models over the loaders and return the similarities.
+    def over(
+        self, loader: Iterable[Any], loader_y: Iterable[Any] | None, *, sharding: Sharding, progress: bool
+    ) -> None:
+        """Run the models over this process's share of the loaders.
 
         Raises:
             ValueError: The loaders, the layers or the activations are not fit to be compared.
         """
         name = f"{type(self.x.inner).__name__} / {type(self.y.inner).__name__}: {self.options.metric}"
-        total = count_batches(loader, self.options.max_batches)
+        crew, most = self.crew, self.options.max_batches
+        total = count_batches(loader, most) if sharding != "own" or crew.alone else None
+        x = Dealt(loader, crew, sharding=sharding, most=most, argument="loader")
+        y = None if loader_y is None else Dealt(loader_y, crew, sharding=sharding, most=most, argument="loader_y")
         with ExitStack() as stack:
+            stack.enter_context(shared_randomness(crew, [loader, *([] if loader_y is None else [loader_y])]))
             stack.enter_context(self._streams)
             stack.enter_context(self.x.tap)
             if not self._same:
                 stack.enter_context(self.y.tap)
-            bar = stack.enter_context(tqdm(total=total, desc=name, unit="batch", disable=not progress))
-            for pair in paired_batches(loader, loader_y, self.options.max_batches):
+            hidden = not (progress and crew.first)
+            bar = stack.enter_context(tqdm(total=total, desc=name, unit="batch", disable=hidden))
+            for pair in paired_batches(x, y):
+                crew.check()
                 self._add(pair)
-                bar.update()
-        if self.batches:
+                bar.update(crew.size if total is None else min(crew.size, total - bar.n))
+        skipped = {side.tap.label: dict(side.tap.skipped) for side in (self.x, self.y)}
+        self.tally.skipped_layers = {label: layers for label, layers in skipped.items() if layers}
+        self.tally.dtypes = sorted(self.x.tap.dtypes | self.y.tap.dtypes)
+        self.tally.rows, self.tally.columns = list(self._rows), list(self._columns)
+        self.tally.dealt = {**x.fingerprint(), **({} if y is None else y.fingerprint())}
+
+    def merge(self) -> None:
+        """Bring what all processes have seen to rank 0."""
+
+        def merge(run: Run, state: dict[str, Any]) -> Run:
+            run.tally.add(state["tally"])
+            run._strategy.merge(state["strategy"])
+            return run
+
+        self.crew.reduce(self, merge, lambda run: {"tally": run.tally.state(), "strategy": run._strategy.state()})
+
+    def scores(self) -> Scores:
+        """Return the similarities of everything seen.
+
+        Raises:
+            ValueError: That was too little.
+        """
+        if self.tally.batches:
             return self._strategy.scores()
-        if self.skipped == 0:
+        if self.tally.skipped == 0:
             raise ValueError("loader is empty; expected at least one batch")
         raise ValueError(
-            f"all {self.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
+            f"all {self.tally.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
             f"information; give loader a larger batch_size"
         )
+
+    @property
+    def _rows(self) -> list[str]:
+        """Names of model_x's compared layers, in forward order."""
+        return self.x.tap.rows
+
+    @property
+    def _columns(self) -> list[str]:
+        """Names of model_y's."""
+        return (self.x if self._same else self.y).tap.rows
 
     def _add(self, pair: Pair) -> None:
         samples = count_samples(pair.x)
@@ -138,12 +178,12 @@ class Run:
         if samples < self._strategy.least_samples:
             self._skip(pair.number, samples)
             return
-        if self._strategy.finish(self.rows, self.columns, samples):
+        if self._strategy.finish(self._rows, self._columns, samples):
             same_randomness()
             self._forward(pair, samples)
-            self._strategy.finish(self.rows, self.columns, samples)
-        self.batches += 1
-        self.samples += samples
+            self._strategy.finish(self._rows, self._columns, samples)
+        self.tally.batches += 1
+        self.tally.samples += samples
 
     def _forward(self, pair: Pair, samples: int | None) -> None:
         strategy = self._strategy
@@ -160,17 +200,18 @@ class Run:
         if self.options.mode == "minibatch":
             deferred = judged_late(self.device)
             return MinibatchStrategy(self.options, same=self._same, deferred=deferred, streams=self._streams)
-        return ExactStrategy(self.options, same=self._same, one_pass=self._one_pass)
+        copies = 1 if self.crew.alone else 2  # another process's co-moments are held while they are merged
+        return ExactStrategy(self.options, same=self._same, one_pass=self._one_pass, copies=copies)
 
     def _skip(self, number: int, samples: int) -> None:
-        if self.skipped == 0:
+        if self.tally.skipped == 0:
             warnings.warn(
                 f"batch {number} has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
                 f"on {self.options.metric}, so it is skipped, as later ones will be",
                 UserWarning,
                 stacklevel=5,
             )
-        self.skipped += 1
+        self.tally.skipped += 1
 
 
 def judged_late(device: torch.device) -> bool:

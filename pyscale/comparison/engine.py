@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyscale.comparison.agreement import described_call
 from pyscale.comparison.batches import Forward, check_loader
 from pyscale.comparison.driver import Run, Side
 from pyscale.comparison.features import Features
@@ -16,6 +17,7 @@ from pyscale.comparison.options import Estimator, Metric, Mode, resolve_options
 from pyscale.comparison.provenance import describe_run
 from pyscale.comparison.result import Comparison
 from pyscale.comparison.state import check_device, check_initialised, left_as_found
+from pyscale.distributed import Sharding, check_sharding, gathered, local_device
 from pyscale.ops.gram import Kernel
 
 
@@ -39,6 +41,7 @@ def compare(
     permutations: int = 0,
     memory: int | str | None = None,
     seed: int = 0,
+    sharding: Sharding = "auto",
     progress: bool = True,
 ) -> Comparison:
     r"""Compare every chosen layer of one model with every chosen layer of another on the same data.
@@ -55,6 +58,10 @@ def compare(
 
     whose expectation hardly depends on the batch size. Mode "exact" gives what all samples at once would give, from
     co-moments that take p x q numbers a pair of layers.
+
+    Under torchrun, or in any ``torch.distributed`` process group, the processes share the minibatches, and every one
+    returns what one process would have: to rounding where the data depend on the samples' indices alone
+    (docs/distributed.md).
 
     Args:
         model_x: Its layers are the rows. Wrappers (``torch.compile``, ``DataParallel``, DDP) are seen through.
@@ -81,7 +88,10 @@ def compare(
         permutations: Size of the permutation null for ``pvalues``, in minibatch mode.
         memory: What the co-moments of exact mode may take, in bytes or as "2GiB"; None is half of what is free.
         seed: Seed of the permutations.
-        progress: Show a progress bar.
+        sharding: How several processes share the loaders: "auto" has every process given loaders of all samples, of
+            which it takes every so manieth minibatch; "own" that each is given its own share already; "none" that this
+            process does all alone. ``max_batches`` counts those of all processes.
+        progress: Show a progress bar, on rank 0.
 
     Returns:
         The similarities with their standard errors, chance levels, z-scores and provenance.
@@ -90,7 +100,8 @@ def compare(
         TypeError: A model is no module, or a loader no iterable of batches.
         ValueError: Options exclude each other; a layer doesn't exist, never ran, or gave nothing to compare;
             activations hold NaN or infinity; the loaders don't give the same samples, or too few; models lie on two
-            devices; co-moments wouldn't fit in memory.
+            devices; co-moments wouldn't fit in memory; processes were given other models or minibatches.
+        pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
         >>> import torch
@@ -116,6 +127,7 @@ def compare(
         max_batches=max_batches,
         memory=memory,
     )
+    check_sharding(sharding)
     for argument, model in (("model_x", model_x), ("model_y", model_y)):
         if not isinstance(model, nn.Module):
             raise TypeError(f"{argument} is a {type(model).__name__}; expected a torch.nn.Module")
@@ -128,14 +140,24 @@ def compare(
         layers = list(layers)  # it chooses twice
     x = Side("model_x", model_x, select_layers(model_x, layers, argument="layers"), forward)
     y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward)
-    where = None if device is None else check_device(device)
-    with left_as_found(model_x, model_y, device=where):
-        run = Run(options, x, y, one_loader=loader_y is None, device=where)
-        scores = run.over(loader, loader_y, progress=progress)
+    where = None if device is None else check_device(local_device(device))
+    with gathered(alone=sharding == "none") as crew:
+        if not crew.alone:
+            sides = [("model_x", model_x, x.tap.selection), ("model_y", model_y, y.tap.selection)]
+            crew.agree("compare", described_call(options, *sides, one_loader=loader_y is None))
+        with left_as_found(model_x, model_y, device=where):
+            run = Run(options, x, y, one_loader=loader_y is None, device=where, crew=crew)
+            run.over(loader, loader_y, sharding=sharding, progress=progress)
+            run.merge()
+            return _result(run) if crew.alone else Comparison.from_state(crew.on_first(lambda: _result(run).state()))
+
+
+def _result(run: Run) -> Comparison:
+    scores = run.scores()
     return Comparison(
         values=scores.values,
-        rows=list(run.rows),
-        columns=list(run.columns),
+        rows=run.tally.rows,
+        columns=run.tally.columns,
         stderr=scores.stderr,
         chance=scores.chance,
         zscores=scores.zscores,

@@ -7,6 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +33,13 @@ class ExactStrategy:
         options: What is computed.
         same: Whether the rows are the columns, so that only activations of model_x are taken.
         one_pass: Whether activations of both sides come from one forward pass, mixed.
+        copies: Of the co-moments that there must be memory for.
     """
 
     least_samples = 1
 
-    def __init__(self, options: Options, *, same: bool, one_pass: bool) -> None:
+    def __init__(self, options: Options, *, same: bool, one_pass: bool, copies: int = 1) -> None:
+        self._copies = copies
         self._options = options
         self._same, self._one_pass = same, one_pass
         self._moments: AllPairsMoments | None = None
@@ -87,6 +90,32 @@ class ExactStrategy:
                 self._moments.update(self._xs, self._ys)
         self._samples += samples
         self.begin(self._batch)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything taken, as plain values."""
+        grids = {name: dict(side) for name, side in (("x", self._grids_x), ("y", self._grids_y))}
+        moments = self._moments
+        if moments is None:
+            return {"moments": None}
+        names = {"rows": moments.rows, "columns": moments.columns}
+        return {"moments": moments.state_dict(), **names, "samples": self._samples, "grids": grids}
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add what another process has taken after this one, as its :meth:`state` has it."""
+        if state["moments"] is None:
+            return
+        theirs = AllPairsMoments(state["rows"], state["columns"], unequal="nan", sets=SIDES)
+        theirs.load_state_dict(state["moments"])
+        if self._moments is None:
+            self._moments = theirs
+        else:
+            theirs.to(self._moments.device or "cpu")
+            self._moments.merge_state(theirs)
+        self._samples += state["samples"]
+        sides = [(self._grids_x, "x"), *([] if self._same else [(self._grids_y, "y")])]
+        for grids, name in sides:
+            for row, found in state["grids"][name].items():
+                grids[row] += [tuple(sizes) for sizes in found]
 
     def scores(self) -> Scores:
         """Return the similarities of everything taken.
@@ -182,7 +211,7 @@ class ExactStrategy:
         """Raise ValueError where the co-moments would take more than they may."""
         xs = {row: self._xs[row].shape[1] for row in rows}
         ys = xs if self._same else {column: self._ys[column].shape[1] for column in columns}
-        needed = bytes_needed(list(xs.values()), None if self._same else list(ys.values()))
+        needed = self._copies * bytes_needed(list(xs.values()), None if self._same else list(ys.values()))
         device = next(iter(self._xs.values())).device
         allowed = self._options.memory or free_memory(device)
         if needed <= allowed:

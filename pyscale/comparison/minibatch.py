@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,7 @@ class MinibatchStrategy:
         self._options = options
         self._same, self._deferred, self._streams = same, deferred, streams
         self._again = False  # the batch in progress is seen for the second time
+        self._number = 0  # of that batch
         self._x, self._y = (_Grams(side, options, streams) for side in SIDES)
         self._metric: MinibatchCKA | None = None
         permutations = options.permutations
@@ -40,7 +43,7 @@ class MinibatchStrategy:
 
     def begin(self, batch: int) -> None:
         """Forget the previous batch's Grams."""
-        self._again = False
+        self._again, self._number = False, batch
         self._x.begin(batch)
         self._y.begin(batch)
 
@@ -63,6 +66,27 @@ class MinibatchStrategy:
             self._add(x, y, rows, columns, samples)
         return False
 
+    def state(self) -> dict[str, Any]:
+        """Return everything taken, as plain values."""
+        metric, null = self._metric, self._null
+        if metric is None:
+            return {"metric": None}
+        names = {"rows": metric.rows, "columns": metric.columns}
+        return {"metric": metric.state_dict(), **names, "null": None if null is None else null.state_dict()}
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add what another process has taken, as its :meth:`state` has it."""
+        if state["metric"] is None:
+            return
+        theirs = self._new_metric(state["rows"], state["columns"]).load_state_dict(state["metric"])
+        if self._metric is None:
+            self._metric = theirs
+        else:
+            self._metric.merge_state(theirs.to(self._metric.device or "cpu"))
+        if self._null is not None:
+            null = PermutationNull(self._options.permutations, self._options.seed).load_state_dict(state["null"])
+            self._null.merge_state(null.to(self._null.device or "cpu"))
+
     def scores(self) -> Scores:
         """Return the similarities of everything taken."""
         if self._metric is None:
@@ -80,11 +104,15 @@ class MinibatchStrategy:
 
     def _add(self, x: Attempts, y: Attempts, rows: list[str], columns: list[str], samples: int) -> None:
         if self._metric is None:
-            options = self._options
-            self._metric = MinibatchCKA(rows, columns, kernel=options.kernel, bandwidth=options.bandwidth, sets=SIDES)
-        self._metric.update_packed(x.values, y.values, samples, x.constant, y.constant, check=False)
+            self._metric = self._new_metric(rows, columns)
+        grams = x.values, y.values, samples, x.constant, y.constant
+        self._metric.update_packed(*grams, number=self._number, check=False)
         if self._null is not None:
-            self._null.update_packed(x.values, y.values, samples, x.constant, y.constant)
+            self._null.update_packed(*grams, number=self._number)
+
+    def _new_metric(self, rows: list[str], columns: list[str]) -> MinibatchCKA:
+        options = self._options
+        return MinibatchCKA(rows, columns, kernel=options.kernel, bandwidth=options.bandwidth, sets=SIDES)
 
 
 class _Grams:

@@ -15,16 +15,17 @@ from pyscale.ops import build_info
 
 def describe_run(run: Run) -> dict[str, Any]:
     """Return options, data, models, versions and machine of a finished run, as JSON types only."""
-    skipped = {side.tap.label: dict(side.tap.skipped) for side in (run.x, run.y)}
+    tally = run.tally
     return {
         **asdict(run.options),
         "model_x": type(run.x.inner).__name__,
         "model_y": type(run.y.inner).__name__,
-        "samples": run.samples,
-        "batches": run.batches,
-        "skipped_batches": run.skipped,
-        "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
-        "dtype": sorted(run.x.tap.dtypes | run.y.tap.dtypes),
+        "samples": tally.samples,
+        "batches": tally.batches,
+        "skipped_batches": tally.skipped,
+        "skipped_layers": tally.skipped_layers,
+        "dtype": tally.dtypes,
+        "processes": run.crew.size,
         **describe_machine(run.device),
     }
 
@@ -36,6 +37,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "isa": build_info().isa,
         "pyscale": version("pyscale"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

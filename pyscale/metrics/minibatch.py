@@ -88,6 +88,7 @@ class MinibatchCKA(Metric):
         self._sums: PairSums | None = None
         self.batches = 0  # seen so far, the skipped ones included
         self.skipped = 0  # of fewer than 4 samples
+        self._numbered = True  # whether every minibatch came with its number
 
     @property
     def rows(self) -> list[str] | None:
@@ -135,7 +136,15 @@ class MinibatchCKA(Metric):
 
     @plain_tensors()
     def update_packed(
-        self, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor, *, check: bool = True
+        self,
+        v: Tensor,
+        w: Tensor,
+        n: int,
+        constant_v: Tensor,
+        constant_w: Tensor,
+        *,
+        number: int | None = None,
+        check: bool = True,
     ) -> Self:
         """Add one minibatch whose Grams are packed already: for those who see one activation at a time.
 
@@ -147,6 +156,8 @@ class MinibatchCKA(Metric):
             n: Samples in the minibatch; below 4 it is skipped and ``v`` and ``w`` are not looked at.
             constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
             constant_w: The same of the second set, shape (M,).
+            number: Of the minibatch among those that several metrics share: once all are merged, each number having
+                been given once, errors are those of one metric that has seen all. None counts on from the last.
             check: Look for sums that are not finite, for which a GPU is waited for; False for those who know that
                 there are none.
 
@@ -171,7 +182,7 @@ class MinibatchCKA(Metric):
                     f"{name} has shape {tuple(packed.shape)}; expected {expected}, "
                     f"for {len(layers)} layers and {n} samples"
                 )
-        self._add(names, v, w, n, constant_v, constant_w, check=check)
+        self._add(names, v, w, n, constant_v, constant_w, number=number, check=check)
         return self
 
     def self_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -205,6 +216,7 @@ class MinibatchCKA(Metric):
     def _forget(self) -> None:
         self._names = self._names.forgotten()
         self._sums = None
+        self._numbered = True
         self.batches = self.skipped = 0
 
     def _add(
@@ -216,6 +228,7 @@ class MinibatchCKA(Metric):
         constant_v: Tensor,
         constant_w: Tensor,
         *,
+        number: int | None = None,
         check: bool = False,
     ) -> None:
         same = w is v
@@ -227,16 +240,20 @@ class MinibatchCKA(Metric):
         yy = xx if same else 2 * _squares(w)
         if check:
             self._check_sums(names, xx, yy)
-        sums = PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w))
+        place = number if number is not None else 0 if self._sums is None else self._sums.end
+        sums = PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w), place)
         with self._whole():
             self._join(sums)
+            self._numbered = self._numbered and number is not None
             self._names = names
             self.batches += 1
 
-    def _join(self, sums: PairSums) -> None:
+    def _join(self, sums: PairSums, *, append: bool = False) -> None:
         if self._sums is None:
             self._device = self._device or sums.variance.device
             self._sums = sums.to(self._device)
+        elif append:
+            self._sums.append_(sums)
         else:
             self._sums.join_(sums)
 
@@ -286,16 +303,17 @@ class MinibatchCKA(Metric):
         self._sums = self._sums.to(device) if self._sums is not None else None
 
     def _state(self) -> dict[str, Any]:
-        sums = {} if self._sums is None else {"sums": self._sums.state()}
+        sums = {} if self._sums is None else {"sums": self._sums.state(), "numbered": self._numbered}
         return {"batches": self.batches, "skipped": self.skipped, "names": self._names.state(), **sums}
 
     def _load(self, state: dict[str, Any]) -> None:
         names, batches, skipped = self._names.loaded(state["names"]), state["batches"], state["skipped"]
         sums = PairSums.from_state(state["sums"]) if "sums" in state else None
+        numbered = sums is None or bool(state["numbered"])
         if sums is not None and sums.variance.shape != (len(names.rows or []), len(names.columns or [])):
             raise ValueError(f"the state names {names.rows} and {names.columns}, and has sums of {sums.variance.shape}")
         with self._whole():
-            self._sums = None
+            self._sums, self._numbered = None, numbered
             if sums is not None:
                 self._join(sums)
             self._names, self.batches, self.skipped = names, batches, skipped
@@ -307,7 +325,9 @@ class MinibatchCKA(Metric):
         with self._whole():
             if other._sums is not None:
                 self._names = self._names.loaded(other._names.state())
-                self._join(other._sums)
+                together = self._numbered and other._numbered
+                self._join(other._sums, append=not together)
+                self._numbered = together
             self.batches += other.batches
             self.skipped += other.skipped
 

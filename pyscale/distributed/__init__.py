@@ -1,0 +1,23 @@
+"""Several processes, one result: what knows ``torch.distributed``.
+
+How processes come together (:func:`gathered`), notice that one is gone (:class:`PeerError`), merge what they have as a
+tree (:class:`Crew`) and share a loader's minibatches (:class:`Dealt`).
+"""
+
+from pyscale.distributed.crew import Crew
+from pyscale.distributed.dealing import Dealt, Sharding, check_sharding, shared_randomness
+from pyscale.distributed.errors import PeerError
+from pyscale.distributed.joining import gathered, is_first, local_device, local_size
+
+__all__ = [
+    "Crew",
+    "Dealt",
+    "PeerError",
+    "Sharding",
+    "check_sharding",
+    "gathered",
+    "is_first",
+    "local_device",
+    "local_size",
+    "shared_randomness",
+]
