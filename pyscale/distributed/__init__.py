@@ -6,7 +6,7 @@ tree (:class:`Crew`) and share a loader's minibatches (:class:`Dealt`).
 
 from pyscale.distributed.crew import Crew
 from pyscale.distributed.dealing import Dealt, Sharding, check_sharding, shared_randomness
-from pyscale.distributed.errors import PeerError
+from pyscale.distributed.errors import PeerError, is_transport_error
 from pyscale.distributed.joining import gathered, is_first, local_device, local_size
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "check_sharding",
     "gathered",
     "is_first",
+    "is_transport_error",
     "local_device",
     "local_size",
     "shared_randomness",

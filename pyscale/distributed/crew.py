@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch.distributed as dist
-
+from pyscale.distributed.asking import AnsweringStore
 from pyscale.distributed.errors import PeerError
 from pyscale.distributed.messages import Channel
 from pyscale.distributed.watching import Watch
@@ -36,12 +35,12 @@ class Crew:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
         self.channel: Channel | None = None
-        self._store: dist.Store | None = None
+        self._store: AnsweringStore | None = None
         self._watch: Watch | None = None
         self._meetings = 0
 
     @classmethod
-    def meeting(cls, rank: int, size: int, store: dist.Store, watch: Watch) -> Crew:
+    def meeting(cls, rank: int, size: int, store: AnsweringStore, watch: Watch) -> Crew:
         """Return a crew that is to meet through a store, once all have come; it has no channel yet."""
         crew = cls(rank, size)
         crew._store, crew._watch = store, watch
@@ -75,16 +74,16 @@ class Crew:
             return
         store = self._store
         store.set(f"{place}/{self.rank}", "here")
-        store.add(place, 1)
+        store.count(place, 1)
         started, warned = time.monotonic(), False
 
         def missing() -> str:
-            ranks = [r for r in range(self.size) if not store.check([f"{place}/{r}"])]
+            ranks = [r for r in range(self.size) if not store.has(f"{place}/{r}")]
             more = "" if len(ranks) <= 5 else f" and {len(ranks) - 5} more"
             return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks[:5]))}{more} of {self.size}"
 
         for _ in self._looks():
-            if store.add(place, 0) >= self.size:
+            if store.count(place) >= self.size:
                 return
             waited = time.monotonic() - started
             if waited > ARRIVAL_SECONDS:
@@ -185,8 +184,8 @@ class Crew:
         mine, theirs = (f"{way}/{self._meetings}/{a}-{b}" for a, b in ((self.rank, peer), (peer, self.rank)))
         self._store.set(mine, "here")
         for _ in self._looks():
-            if self._store.check([theirs]):
-                self._store.delete_key(theirs)
+            if self._store.has(theirs):
+                self._store.forget(theirs)
                 return
 
     def _looks(self) -> Any:

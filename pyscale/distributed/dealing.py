@@ -131,7 +131,8 @@ def shared_randomness(crew: Crew, loaders: Iterable[Any]) -> Iterator[None]:
     state = crew.broadcast(state)
     if len(state["generators"]) != len(generators):
         raise ValueError(
-            f"the loaders have {len(generators)} generators on rank {crew.rank} and {len(state['generators'])} on rank 0"
+            f"the loaders have {len(generators)} generators on rank {crew.rank} and {len(state['generators'])} on "
+            f"rank 0; every process has to make the same call"
         )
     torch.random.set_rng_state(state["torch"])
     for generator, theirs in zip(generators, state["generators"], strict=True):
@@ -174,8 +175,8 @@ def _whole_sampler(loader: Any, argument: str) -> Iterable[Any] | None:
         return batches
     if type(batches) is not BatchSampler:
         raise ValueError(
-            f"{argument}: its {type(batches).__name__} batches the samples of a DistributedSampler in a way of its own; "
-            f"{_TWO_WAYS}"
+            f"{argument}: its {type(batches).__name__} batches the samples of a DistributedSampler in a way of its "
+            f"own; {_TWO_WAYS}"
         )
     return BatchSampler(whole, batches.batch_size, batches.drop_last)
 

@@ -13,10 +13,11 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from pyscale.distributed.asking import AnsweringStore
 from pyscale.distributed.crew import Crew
 from pyscale.distributed.errors import PeerError
 from pyscale.distributed.messages import Channel
-from pyscale.distributed.watching import Watch, described_failure, publish
+from pyscale.distributed.watching import FAILED, Watch, described_failure
 
 TIMEOUT_VARIABLE = "PYSCALE_PEER_TIMEOUT"
 DEFAULT_TIMEOUT = 60.0
@@ -70,8 +71,9 @@ def gathered(
     _calls[name] += 1
     store = dist.PrefixStore(f"pyscale/{name}/{_calls[name]}", store)
     with ExitStack() as stack:
+        asked = stack.enter_context(AnsweringStore(store, seconds))
         watch = stack.enter_context(Watch(store, rank, size, seconds))
-        crew = Crew.meeting(rank, size, store, watch)
+        crew = Crew.meeting(rank, size, asked, watch)
         try:
             crew.arrive("arrived")
             if own:
@@ -83,7 +85,7 @@ def gathered(
         except PeerError:
             raise
         except BaseException as error:
-            publish(store, described_failure(error, rank, size))
+            asked.set_once(FAILED, described_failure(error, rank, size))
             raise
 
 
@@ -111,18 +113,17 @@ def local_size() -> int:
     return 1
 
 
-def local_device(device: torch.device | str) -> torch.device:
+def local_device(device: torch.device | str) -> torch.device | str:
     """Return the device meant on this rank: "cuda" without a number is the GPU with torchrun's local rank.
 
     Example:
         >>> local_device("cuda:1"), local_device("cpu")
-        (device(type='cuda', index=1), device(type='cpu'))
+        ('cuda:1', 'cpu')
     """
-    asked = torch.device(device)
-    if asked.type != "cuda" or asked.index is not None or not launched():
-        return asked
+    if str(device) != "cuda" or not launched():
+        return device
     local = int(os.environ["LOCAL_RANK"])
-    return torch.device("cuda", local) if local < torch.cuda.device_count() else asked
+    return torch.device("cuda", local) if local < torch.cuda.device_count() else device
 
 
 def peer_timeout(timeout: float | None = None) -> float:

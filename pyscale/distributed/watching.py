@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -10,8 +9,10 @@ from types import TracebackType
 
 import torch.distributed as dist
 
+from pyscale.distributed.asking import unreachable
 from pyscale.distributed.errors import PeerError
 
+FAILED = "failed"  # where the first reason is written for all
 _LEFT = b"left"
 _MOST_SECONDS = 1.0  # between two signs of life
 
@@ -40,6 +41,7 @@ class Watch:
         self._ended = threading.Event()
         self._beats = 0
         self._last, self._changed = b"", time.monotonic()  # of the next rank
+        self._answered = time.monotonic()  # when the store last did
         self._thread = threading.Thread(target=self._run, name="pyscale-watch", daemon=True)
 
     def __enter__(self) -> Watch:
@@ -50,12 +52,14 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.join(2 * _MOST_SECONDS)  # it may be waiting for a machine that is gone
 
     def check(self) -> None:
-        """Raise PeerError where some rank has failed."""
+        """Raise PeerError where some rank has failed, or this one is cut off."""
         if self.reason is not None:
             raise PeerError(self.reason)
+        if time.monotonic() - self._answered > self._timeout + _MOST_SECONDS:
+            raise PeerError(unreachable(f"no answer for {self._timeout:g} s"))
 
     def wait_for_reason(self) -> None:
         """Wait until it is known that some rank has failed, no longer than a dead one goes unnoticed; then raise."""
@@ -70,12 +74,13 @@ class Watch:
             while not self._ended.wait(0 if self._beats == 0 else interval):
                 self._beats += 1
                 self._store.set(f"beat/{self._rank}", str(self._beats))
-                if self._store.check(["failed"]):
-                    self.reason = self.reason or self._store.get("failed").decode()
+                if self._store.check([FAILED]):
+                    self.reason = self.reason or self._store.get(FAILED).decode()
                 self._look_after((self._rank + 1) % self._size)
+                self._answered = time.monotonic()
             self._store.set(f"beat/{self._rank}", _LEFT)
         except Exception as error:  # the store's: half a dozen types
-            self.reason = self.reason or f"the store through which the processes meet is gone: {error}"
+            self.reason = self.reason or unreachable(error)
 
     def _look_after(self, peer: int) -> None:
         key = f"beat/{peer}"
@@ -85,12 +90,7 @@ class Watch:
             self._last, self._changed = beat, now
         elif now - self._changed > self._timeout and self.reason is None:
             self.reason = f"rank {peer} of {self._size} is dead: no sign of life for {self._timeout:g} s"
-            publish(self._store, self.reason)
-
-
-def publish(store: dist.Store, reason: str) -> None:
-    """Tell all ranks that the call has failed; the first reason stays."""
-    store.compare_set("failed", "", reason)
+            self._store.compare_set(FAILED, "", self.reason)
 
 
 def described_failure(error: BaseException, rank: int, size: int) -> str:
@@ -101,8 +101,3 @@ def described_failure(error: BaseException, rank: int, size: int) -> str:
         'rank 1 of 4'
     """
     return f"rank {rank} of {size} (on {socket.gethostname()}) failed: {type(error).__name__}: {error}"
-
-
-def digest_of(value: object) -> str:
-    """Return a plain value as text that is equal for equal values."""
-    return json.dumps(value, sort_keys=True, default=str)

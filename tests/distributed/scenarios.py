@@ -110,11 +110,11 @@ SCENARIOS = {
         *wide_networks(), loader(), mode="exact", features="positions", progress=False
     ),
     "own shares": own_share,
-    "DistributedSampler": lambda rank, size: (
-        compared(distributed_loader(rank, size, shuffle=True, seed=3) if size > 1 else Unlike(True).batches())
+    "DistributedSampler": lambda rank, size: compared(
+        distributed_loader(rank, size, shuffle=True, seed=3) if size > 1 else Unlike(True).batches()
     ),
-    "DistributedSampler in order": lambda rank, size: (
-        compared(distributed_loader(rank, size, shuffle=False) if size > 1 else Unlike(False).batches())
+    "DistributedSampler in order": lambda rank, size: compared(
+        distributed_loader(rank, size, shuffle=False) if size > 1 else Unlike(False).batches()
     ),
 }
 
