@@ -61,6 +61,18 @@ def count_samples(batch: Any) -> int | None:
     return len(tensor) if tensor is not None and tensor.ndim else None
 
 
+def batch_ids(batch: Any) -> list[Any] | None:
+    """Return the ids of a batch's samples, where it is a mapping that has them under one of ``ID_KEYS``."""
+    item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
+    if not isinstance(item, Mapping):
+        return None
+    for key in ID_KEYS:
+        if key in item:
+            ids = item[key]
+            return ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    return None
+
+
 def move(batch: Any, device: torch.device) -> Any:
     """Return the batch with copies of all its tensors on ``device``; what holds none is passed through.
 
@@ -89,6 +101,11 @@ def check_loader(loader: Any, argument: str) -> None:
         )
     if not isinstance(loader, Iterable):
         raise TypeError(f"{argument} is a {type(loader).__name__}; expected an iterable of batches")
+
+
+def shuffles(loader: Any) -> bool:
+    """Return whether a loader is known to draw an order of its own."""
+    return isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler)
 
 
 def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
@@ -143,7 +160,7 @@ def _check_pair(pair: Pair) -> bool:
             f"batch {pair.number} of loader has {n} samples and that of loader_y has {m}; "
             f"both must give the same samples in the same order"
         )
-    ids, ids_y = _sample_ids(pair.x), _sample_ids(pair.y)
+    ids, ids_y = batch_ids(pair.x), batch_ids(pair.y)
     if ids is None or ids_y is None:
         return False
     if ids != ids_y:
@@ -155,20 +172,9 @@ def _check_pair(pair: Pair) -> bool:
     return True
 
 
-def _sample_ids(batch: Any) -> list[Any] | None:
-    item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
-    if not isinstance(item, Mapping):
-        return None
-    for key in ID_KEYS:
-        if key in item:
-            ids = item[key]
-            return ids.tolist() if hasattr(ids, "tolist") else list(ids)
-    return None
-
-
 def _warn_of_shuffling(*loaders: Iterable[Any]) -> None:
     """Warn where a loader draws its own order, which the other can't follow."""
-    if any(isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler) for loader in loaders):
+    if any(shuffles(loader) for loader in loaders):
         warnings.warn(
             "loader or loader_y shuffles: unless both draw the same order, row i is another sample in each; "
             "use shuffle=False, or batches that are dicts with an 'id'",
