@@ -21,12 +21,11 @@ ID_KEYS = ("sample_id", "sample_ids", "id", "ids", "index")
 _END = object()
 
 
-class Pair(NamedTuple):
-    """The same samples as the two models see them."""
+class Batch(NamedTuple):
+    """The same samples as each of the loaders gives them."""
 
     number: int
-    x: Any
-    y: Any
+    seen: tuple[Any, ...]
 
 
 def forward_batch(model: nn.Module, batch: Any) -> Any:
@@ -117,66 +116,74 @@ def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
     return length if max_batches is None else min(length, max_batches)
 
 
-def paired_batches(loader: Iterable[Any], loader_y: Iterable[Any] | None, max_batches: int | None) -> Iterator[Pair]:
-    """Yield the batches that the two models see; without ``loader_y`` both see the very same object.
+def aligned_batches(loaders: Mapping[str, Iterable[Any]], max_batches: int | None) -> Iterator[Batch]:
+    """Yield what the loaders give side by side; what is checked against the first of them names both.
+
+    Args:
+        loaders: By what errors call them; at least one.
+        max_batches: End after that many.
 
     Raises:
         ValueError: The loaders disagree in length, in the size of a batch, or in the samples' ids.
     """
-    if loader_y is None:
-        for number, batch in enumerate(islice(loader, max_batches)):
-            yield Pair(number, batch, batch)
+    names = list(loaders)
+    if len(loaders) == 1:
+        for number, batch in enumerate(islice(loaders[names[0]], max_batches)):
+            yield Batch(number, (batch,))
         return
-    counts = count_batches(loader, max_batches), count_batches(loader_y, max_batches)
-    if None not in counts and counts[0] != counts[1]:
-        raise ValueError(
-            f"loader has {counts[0]} batches and loader_y has {counts[1]}; both must give the same samples"
-        )
-    iterator_x, iterator_y = islice(loader, max_batches), islice(loader_y, max_batches)
+    counts = [count_batches(loader, max_batches) for loader in loaders.values()]
+    for name, count in zip(names, counts, strict=True):
+        if None not in (count, counts[0]) and count != counts[0]:
+            raise ValueError(
+                f"{names[0]} has {counts[0]} batches and {name} has {count}; both must give the same samples"
+            )
+    iterators = [islice(loader, max_batches) for loader in loaders.values()]
     number = 0
     while True:
-        pair = Pair(number, next(iterator_x, _END), next(iterator_y, _END))
-        ended = pair.x is _END, pair.y is _END
+        batch = Batch(number, tuple(next(iterator, _END) for iterator in iterators))
+        ended = [seen is _END for seen in batch.seen]
         if all(ended):
             return
         if any(ended):
-            short, long = ("loader", "loader_y") if ended[0] else ("loader_y", "loader")
             raise ValueError(
-                f"{short} ended after {number} batches and {long} has at least {number + 1}; "
-                f"both must give the same samples"
+                f"{names[ended.index(True)]} ended after {number} batches and {names[ended.index(False)]} has at "
+                f"least {number + 1}; both must give the same samples"
             )
-        identified = _check_pair(pair)
-        if number == 0 and not identified:
-            _warn_of_shuffling(loader, loader_y)
-        yield pair
+        identified = [
+            _check_same(number, names[0], batch.seen[0], *other)
+            for other in zip(names[1:], batch.seen[1:], strict=True)
+        ]
+        if number == 0 and not all(identified):
+            _warn_of_shuffling(loaders)
+        yield batch
         number += 1
 
 
-def _check_pair(pair: Pair) -> bool:
+def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -> bool:
     """Return whether ids show that the two batches hold the same samples; ValueError where they can't."""
-    n, m = count_samples(pair.x), count_samples(pair.y)
+    n, m = count_samples(batch), count_samples(batch_y)
     if n != m and n is not None and m is not None:
         raise ValueError(
-            f"batch {pair.number} of loader has {n} samples and that of loader_y has {m}; "
+            f"batch {number} of {name} has {n} samples and that of {name_y} has {m}; "
             f"both must give the same samples in the same order"
         )
-    ids, ids_y = batch_ids(pair.x), batch_ids(pair.y)
+    ids, ids_y = batch_ids(batch), batch_ids(batch_y)
     if ids is None or ids_y is None:
         return False
     if ids != ids_y:
         i = next((i for i, (a, b) in enumerate(zip(ids, ids_y, strict=False)) if a != b), min(len(ids), len(ids_y)))
         raise ValueError(
-            f"batch {pair.number} holds other samples in loader than in loader_y: at place {i} the ids are "
+            f"batch {number} holds other samples in {name} than in {name_y}: at place {i} the ids are "
             f"{ids[i : i + 1]} and {ids_y[i : i + 1]}; both must give the same samples in the same order"
         )
     return True
 
 
-def _warn_of_shuffling(*loaders: Iterable[Any]) -> None:
-    """Warn where a loader draws its own order, which the other can't follow."""
-    if any(shuffles(loader) for loader in loaders):
+def _warn_of_shuffling(loaders: Mapping[str, Iterable[Any]]) -> None:
+    """Warn where a loader draws its own order, which the others can't follow."""
+    if any(shuffles(loader) for loader in loaders.values()):
         warnings.warn(
-            "loader or loader_y shuffles: unless both draw the same order, row i is another sample in each; "
+            f"{' or '.join(loaders)} shuffles: unless all draw the same order, row i is another sample in each; "
             "use shuffle=False, or batches that are dicts with an 'id'",
             UserWarning,
             stacklevel=5,

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from pyscale.comparison.batches import Forward, check_loader
-from pyscale.comparison.driver import Run, Side
+from pyscale.comparison.driver import Run
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, Selection, select_layers
-from pyscale.comparison.options import Estimator, Metric, Mode, resolve_options
+from pyscale.comparison.options import SIDES, Estimator, Metric, Mode, Pair, resolve_options
 from pyscale.comparison.provenance import describe_run
 from pyscale.comparison.result import Comparison
+from pyscale.comparison.scores import Scores
+from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, left_as_found
 from pyscale.ops.gram import Kernel
 
@@ -79,7 +81,8 @@ def compare(
         device: Where the models run; None is where each of them is.
         max_batches: Stop after that many.
         permutations: Size of the permutation null for ``pvalues``, in minibatch mode.
-        memory: What the co-moments of exact mode may take, in bytes or as "2GiB"; None is half of what is free.
+        memory: What the co-moments of exact mode, or a minibatch's Grams and the sums, may take, in bytes or as "2GiB";
+            None is half of what is free.
         seed: Seed of the permutations.
         progress: Show a progress bar.
 
@@ -90,7 +93,7 @@ def compare(
         TypeError: A model is no module, or a loader no iterable of batches.
         ValueError: Options exclude each other; a layer doesn't exist, never ran, or gave nothing to compare;
             activations hold NaN or infinity; the loaders don't give the same samples, or too few; models lie on two
-            devices; co-moments wouldn't fit in memory.
+            devices; co-moments or Grams wouldn't fit in memory.
 
     Example:
         >>> import torch
@@ -116,31 +119,42 @@ def compare(
         max_batches=max_batches,
         memory=memory,
     )
-    for argument, model in (("model_x", model_x), ("model_y", model_y)):
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"{argument} is a {type(model).__name__}; expected a torch.nn.Module")
-        check_initialised(model, argument)
-    loader_y = None if loader_y is loader else loader_y
-    check_loader(loader, "loader")
-    if loader_y is not None:
-        check_loader(loader_y, "loader_y")
+    for argument, model in zip(SIDES, (model_x, model_y), strict=True):
+        check_model(model, argument)
+    loaders = {"loader": loader} if loader_y is None or loader_y is loader else {"loader": loader, "loader_y": loader_y}
+    for argument, given in loaders.items():
+        check_loader(given, argument)
     if isinstance(layers, Iterator):
         layers = list(layers)  # it chooses twice
     x = Side("model_x", model_x, select_layers(model_x, layers, argument="layers"), forward)
-    y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward)
+    y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward, loader=len(loaders) - 1)
+    sides, pair = ([x], (0, 0)) if x.equals(y) else ([x, y], (0, 1))
     where = None if device is None else check_device(device)
     with left_as_found(model_x, model_y, device=where):
-        run = Run(options, x, y, one_loader=loader_y is None, device=where)
-        scores = run.over(loader, loader_y, progress=progress)
+        run = Run(options, sides, [pair], device=where)
+        scores = run.over(loaders, progress=progress)
+    return comparison_of(run, pair, scores[pair])
+
+
+def check_model(model: object, argument: str) -> None:
+    """Raise TypeError unless it is a module, and ValueError where it has parameters not yet initialised."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{argument} is a {type(model).__name__}; expected a torch.nn.Module")
+    check_initialised(model, argument)
+
+
+def comparison_of(run: Run, pair: Pair, scores: Scores) -> Comparison:
+    """Return what a run found about two of its models, with names and provenance."""
+    x, y = (run.sides[place] for place in pair)
     return Comparison(
         values=scores.values,
-        rows=list(run.rows),
-        columns=list(run.columns),
+        rows=list(x.rows),
+        columns=list(y.rows),
         stderr=scores.stderr,
         chance=scores.chance,
         zscores=scores.zscores,
         pvalues=scores.pvalues,
-        meta=describe_run(run),
+        meta=describe_run(run, x, y),
     )
 
 

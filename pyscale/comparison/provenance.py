@@ -10,21 +10,22 @@ from typing import Any
 import torch
 
 from pyscale.comparison.driver import Run
+from pyscale.comparison.sides import Side
 from pyscale.ops import build_info
 
 
-def describe_run(run: Run) -> dict[str, Any]:
-    """Return options, data, models, versions and machine of a finished run, as JSON types only."""
-    skipped = {side.tap.label: dict(side.tap.skipped) for side in (run.x, run.y)}
+def describe_run(run: Run, x: Side, y: Side) -> dict[str, Any]:
+    """Return options, data, two models, versions and machine of a finished run, as JSON types only."""
+    skipped = {side.tap.label: dict(side.tap.skipped) for side in (x, y)}
     return {
         **asdict(run.options),
-        "model_x": type(run.x.inner).__name__,
-        "model_y": type(run.y.inner).__name__,
+        "model_x": type(x.inner).__name__,
+        "model_y": type(y.inner).__name__,
         "samples": run.samples,
         "batches": run.batches,
         "skipped_batches": run.skipped,
         "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
-        "dtype": sorted(run.x.tap.dtypes | run.y.tap.dtypes),
+        "dtype": sorted(x.tap.dtypes | y.tap.dtypes),
         **describe_machine(run.device),
     }
 

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from pyscale.comparison.batches import Forward, check_loader, shuffles
-from pyscale.comparison.driver import Side
 from pyscale.comparison.extraction.digests import batch_digest
 from pyscale.comparison.extraction.extracting import Extraction
 from pyscale.comparison.extraction.settings import Existing, check_same, describe_settings, find_existing
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, select_layers
+from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, home, left_as_found
 from pyscale.ops.gram import check_choice
 from pyscale.stores.lock import writing_alone

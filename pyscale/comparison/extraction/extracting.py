@@ -12,9 +12,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyscale.comparison.batches import batch_ids, count_batches, count_samples
-from pyscale.comparison.driver import Side
 from pyscale.comparison.extraction.digests import batch_digest
 from pyscale.comparison.features import pool
+from pyscale.comparison.sides import Side
 from pyscale.metrics.validity import describe_nonfinite
 from pyscale.stores.writing_thread import WritingThread
 from pyscale.stores.zarr_reader import TYPES
