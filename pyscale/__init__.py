@@ -22,6 +22,7 @@ _FUNCTIONS = {
     "cka_matrix": "metrics",
     "chance": "metrics",
     "compare": "comparison",
+    "compare_stores": "comparison",
     "compare_weights": "comparison",
     "Comparison": "comparison",
     "extract": "comparison",
@@ -30,7 +31,7 @@ _FUNCTIONS = {
 
 if TYPE_CHECKING:
     from pyscale import cli, comparison, compress, metrics, models, ops, stores, studies, train
-    from pyscale.comparison import Comparison, compare, compare_weights, extract
+    from pyscale.comparison import Comparison, compare, compare_stores, compare_weights, extract
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
     from pyscale.stores import open_store
 
@@ -42,6 +43,7 @@ __all__ = [
     "cka_matrix",
     "cli",
     "compare",
+    "compare_stores",
     "compare_weights",
     "comparison",
     "compress",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -172,6 +173,12 @@ class Store:
                 raise DamagedStoreError(f"{self.address} has {self.samples} samples and {len(ids)} sample ids")
             self._ids = ids
         return self._ids
+
+    @property
+    def stamp(self) -> str:
+        """A digest of what tells versions of the store's files apart."""
+        described = repr(sorted((key, tuple(stamp)) for key, stamp in self._at_opening.items()))
+        return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
     def check_unchanged(self) -> None:
         """Raise DamagedStoreError where a file of the store has changed since it was opened."""

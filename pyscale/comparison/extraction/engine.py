@@ -50,8 +50,8 @@ def extract(
 
     A run that is stopped, however that comes about, leaves a store that says that it is unfinished. The same call goes
     on from its last whole chunks, and ends with the same bytes as a run that was not stopped, if model, data and
-    machine give the same bits. Batches that are done are drawn from the loader again, but not computed. Where a finished
-    store of the same settings is there, it is returned as it is.
+    machine give the same bits. Batches that are done are drawn from the loader again, but not computed. Where a
+    finished store of the same settings is there, it is returned as it is.
 
     Args:
         model: Any module; wrappers are seen through.
