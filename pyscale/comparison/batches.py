@@ -19,14 +19,14 @@ from pyscale.distributed import Dealt
 Forward = Callable[[nn.Module, Any], Any]
 
 ID_KEYS = ("sample_id", "sample_ids", "id", "ids", "index")
+_END = (None, None)
 
 
-class Pair(NamedTuple):
-    """The same samples as the two models see them."""
+class Batch(NamedTuple):
+    """The same samples as each of the loaders gives them."""
 
     number: int
-    x: Any
-    y: Any
+    seen: tuple[Any, ...]
 
 
 def forward_batch(model: nn.Module, batch: Any) -> Any:
@@ -61,6 +61,18 @@ def count_samples(batch: Any) -> int | None:
     return len(tensor) if tensor is not None and tensor.ndim else None
 
 
+def batch_ids(batch: Any) -> list[Any] | None:
+    """Return the ids of a batch's samples, where it is a mapping that has them under one of ``ID_KEYS``."""
+    item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
+    if not isinstance(item, Mapping):
+        return None
+    for key in ID_KEYS:
+        if key in item:
+            ids = item[key]
+            return ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    return None
+
+
 def move(batch: Any, device: torch.device) -> Any:
     """Return the batch with copies of all its tensors on ``device``; what holds none is passed through.
 
@@ -91,6 +103,11 @@ def check_loader(loader: Any, argument: str) -> None:
         raise TypeError(f"{argument} is a {type(loader).__name__}; expected an iterable of batches")
 
 
+def shuffles(loader: Any) -> bool:
+    """Return whether a loader is known to draw an order of its own."""
+    return isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler)
+
+
 def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
     """Return how many batches will be seen, or None where the loader doesn't know its length."""
     try:
@@ -100,73 +117,71 @@ def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
     return length if max_batches is None else min(length, max_batches)
 
 
-def paired_batches(x: Dealt, y: Dealt | None) -> Iterator[Pair]:
-    """Yield this process's batches as the two models see them; without ``y`` both see the very same object.
+def aligned_batches(loaders: Mapping[str, Dealt]) -> Iterator[Batch]:
+    """Yield what the loaders give this process side by side; what is checked against the first of them names both.
+
+    Args:
+        loaders: By what errors call them; at least one.
 
     Raises:
         ValueError: The loaders disagree in length, in the size of a batch, or in the samples' ids.
     """
-    if y is None:
-        for number, batch in x:
-            yield Pair(number, batch, batch)
+    names = list(loaders)
+    if len(loaders) == 1:
+        for number, batch in loaders[names[0]]:
+            yield Batch(number, (batch,))
         return
-    counts = count_batches(x.loader, x.most), count_batches(y.loader, y.most)
-    if None not in counts and counts[0] != counts[1]:
-        raise ValueError(
-            f"loader has {counts[0]} batches and loader_y has {counts[1]}; both must give the same samples"
-        )
-    identified = True
-    for (number, batch), (number_y, batch_y) in zip_longest(x, y, fillvalue=(None, None)):
-        if number is None or number_y is None:
-            short, long = ("loader", "loader_y") if number is None else ("loader_y", "loader")
-            there = number_y if number is None else number
+    counts = [count_batches(dealt.loader, dealt.most) for dealt in loaders.values()]
+    for name, count in zip(names, counts, strict=True):
+        if None not in (count, counts[0]) and count != counts[0]:
             raise ValueError(
-                f"{short} ended after {there} batches and {long} has at least {there + 1}; "
-                f"both must give the same samples"
+                f"{names[0]} has {counts[0]} batches and {name} has {count}; both must give the same samples"
             )
-        pair = Pair(number, batch, batch_y)
-        if not _check_pair(pair) and identified:
-            identified = False
-            _warn_of_shuffling(x.loader, y.loader)
-        yield pair
+    warned = False
+    for found in zip_longest(*loaders.values(), fillvalue=_END):
+        ended = [item is _END for item in found]
+        number = next(item[0] for item in found if item is not _END)
+        batch = Batch(number, tuple(item[1] for item in found))
+        if any(ended):
+            raise ValueError(
+                f"{names[ended.index(True)]} ended after {number} batches and {names[ended.index(False)]} has at "
+                f"least {number + 1}; both must give the same samples"
+            )
+        identified = [
+            _check_same(number, names[0], batch.seen[0], *other)
+            for other in zip(names[1:], batch.seen[1:], strict=True)
+        ]
+        if not warned and not all(identified):
+            warned = True
+            _warn_of_shuffling([dealt.loader for dealt in loaders.values()], names)
+        yield batch
 
 
-def _check_pair(pair: Pair) -> bool:
+def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -> bool:
     """Return whether ids show that the two batches hold the same samples; ValueError where they can't."""
-    n, m = count_samples(pair.x), count_samples(pair.y)
+    n, m = count_samples(batch), count_samples(batch_y)
     if n != m and n is not None and m is not None:
         raise ValueError(
-            f"batch {pair.number} of loader has {n} samples and that of loader_y has {m}; "
+            f"batch {number} of {name} has {n} samples and that of {name_y} has {m}; "
             f"both must give the same samples in the same order"
         )
-    ids, ids_y = _sample_ids(pair.x), _sample_ids(pair.y)
+    ids, ids_y = batch_ids(batch), batch_ids(batch_y)
     if ids is None or ids_y is None:
         return False
     if ids != ids_y:
         i = next((i for i, (a, b) in enumerate(zip(ids, ids_y, strict=False)) if a != b), min(len(ids), len(ids_y)))
         raise ValueError(
-            f"batch {pair.number} holds other samples in loader than in loader_y: at place {i} the ids are "
+            f"batch {number} holds other samples in {name} than in {name_y}: at place {i} the ids are "
             f"{ids[i : i + 1]} and {ids_y[i : i + 1]}; both must give the same samples in the same order"
         )
     return True
 
 
-def _sample_ids(batch: Any) -> list[Any] | None:
-    item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
-    if not isinstance(item, Mapping):
-        return None
-    for key in ID_KEYS:
-        if key in item:
-            ids = item[key]
-            return ids.tolist() if hasattr(ids, "tolist") else list(ids)
-    return None
-
-
-def _warn_of_shuffling(*loaders: Iterable[Any]) -> None:
-    """Warn where a loader draws its own order, which the other can't follow."""
-    if any(isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler) for loader in loaders):
+def _warn_of_shuffling(loaders: Iterable[Any], names: Iterable[str]) -> None:
+    """Warn where a loader draws its own order, which the others can't follow."""
+    if any(shuffles(loader) for loader in loaders):
         warnings.warn(
-            "loader or loader_y shuffles: unless both draw the same order, row i is another sample in each; "
+            f"{' or '.join(names)} shuffles: unless all draw the same order, row i is another sample in each; "
             "use shuffle=False, or batches that are dicts with an 'id'",
             UserWarning,
             stacklevel=5,

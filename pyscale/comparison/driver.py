@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyscale.comparison.batches import Forward, Pair, count_batches, count_samples, forward_batch, move, paired_batches
+from pyscale.comparison.batches import Batch, aligned_batches, count_batches, count_samples
 from pyscale.comparison.exact import ExactStrategy
-from pyscale.comparison.hooks import Tap
-from pyscale.comparison.layers import Selection
 from pyscale.comparison.minibatch import MinibatchStrategy
-from pyscale.comparison.options import Options
+from pyscale.comparison.options import Options, Pair
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
+from pyscale.comparison.sides import Side, grouped
 from pyscale.comparison.state import home, remembered_randomness
 from pyscale.comparison.tally import Tally
-from pyscale.comparison.wrappers import unwrap
 from pyscale.distributed import Crew, Dealt, Sharding, shared_randomness
 
 
@@ -33,175 +31,144 @@ class Strategy(Protocol):
     def begin(self, batch: int) -> None:
         """Prepare for a batch."""
 
-    def take_x(self, row: str, activation: Tensor) -> None:
-        """Take an activation of model_x, inside its hook."""
+    def take(self, side: int, row: str, activation: Tensor) -> None:
+        """Take an activation of the model at a place, inside its hook."""
 
-    def take_y(self, row: str, activation: Tensor) -> None:
-        """Take an activation of model_y, inside its hook."""
+    def finish(self, rows: Sequence[list[str]], samples: int) -> bool | None:
+        """Add the batch, all of whose activations have been taken; True asks for all of them once more first.
 
-    def finish(self, rows: list[str], columns: list[str], samples: int) -> bool | None:
-        """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
+        Args:
+            rows: Of every model the names of its layers.
+            samples: In the batch.
+        """
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return everything taken, as plain values."""
 
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add what another process has taken."""
+    def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Add what another process has taken, whose models have layers of these names."""
 
-    def scores(self) -> Scores:
-        """Return the similarities of everything taken."""
-
-
-class Side:
-    """One of the two models, tapped.
-
-    Args:
-        label: What errors call it.
-        model: The model as the user gave it.
-        selection: Its layers that are compared.
-        forward: The user's way of calling it; None is :func:`forward_batch`.
-    """
-
-    def __init__(self, label: str, model: nn.Module, selection: Selection, forward: Forward | None) -> None:
-        self.model = model
-        self.inner = unwrap(model)
-        self.tap = Tap(label, selection)
-        self._forward = forward
-
-    def call(self, batch: Any, device: torch.device) -> None:
-        """Run the model on a copy of the batch, which the model may then overwrite, and drop what it returns."""
-        batch = move(batch, device)
-        if self._forward is None:
-            forward_batch(self.inner, batch)
-        else:
-            self._forward(self.model, batch)
+    def scores(self) -> dict[Pair, Scores]:
+        """Return the similarities of everything taken, by pairs of models."""
 
 
 class Run:
     """A comparison under way, this process's part of it.
 
-    Attributes:
+    Args:
         options: What is computed.
-        x: The model whose layers are the rows.
-        y: The model whose layers are the columns.
-        device: Where they run.
-        crew: The processes that share the batches.
+        sides: The models.
+        pairs: Which of them are compared, as places among the sides: layers of the first are the rows.
+        device: Where they run; None is where they are.
+        crew: The processes that share the batches; None is this one alone.
+
+    Attributes:
         tally: What has been seen; on rank 0 of what all have, once that is over.
     """
 
     def __init__(
-        self, options: Options, x: Side, y: Side, *, one_loader: bool, device: torch.device | None, crew: Crew
+        self,
+        options: Options,
+        sides: Sequence[Side],
+        pairs: Sequence[Pair],
+        *,
+        device: torch.device | None,
+        crew: Crew | None = None,
     ) -> None:
         self.options = options
-        self.x, self.y = x, y
-        self.device = device or _shared_device(x.model, y.model)
-        self.crew = crew
+        self.sides, self.pairs = list(sides), list(pairs)
+        self.device = device or _shared_device(self.sides)
+        self.crew = crew or Crew()
         self.tally = Tally()
-        self._one_pass = one_loader and x.inner is y.inner
-        self._same = self._one_pass and _same_layers(x.tap.selection, y.tap.selection)
+        self._groups = grouped(self.sides)
         self._streams = SideStreams()
         self._strategy = self._chosen_strategy()
 
     def over(
-        self, loader: Iterable[Any], loader_y: Iterable[Any] | None, *, sharding: Sharding, progress: bool
-    ) -> None:
-        """Run the models over this process's share of the loaders.
+        self, loaders: Mapping[str, Iterable[Any]], *, progress: bool, sharding: Sharding = "auto"
+    ) -> dict[Pair, Scores] | None:
+        """Run the models over this process's share of the loaders; return the similarities of all shares on rank 0.
+
+        Args:
+            loaders: By what errors call them, in the order that the sides count them in.
+            progress: Whether a progress bar is shown.
+            sharding: How processes share the loaders.
 
         Raises:
             ValueError: The loaders, the layers or the activations are not fit to be compared.
         """
-        name = f"{type(self.x.inner).__name__} / {type(self.y.inner).__name__}: {self.options.metric}"
         crew, most = self.crew, self.options.max_batches
-        total = count_batches(loader, most) if sharding != "own" or crew.alone else None
-        x = Dealt(loader, crew, sharding=sharding, most=most, argument="loader")
-        y = None if loader_y is None else Dealt(loader_y, crew, sharding=sharding, most=most, argument="loader_y")
+        whole = sharding != "own" or crew.alone
+        total = count_batches(next(iter(loaders.values())), most) if whole else None
+        dealt = {name: Dealt(given, crew, name, sharding=sharding, most=most) for name, given in loaders.items()}
         with ExitStack() as stack:
-            stack.enter_context(shared_randomness(crew, [loader, *([] if loader_y is None else [loader_y])]))
+            stack.enter_context(shared_randomness(crew, loaders.values()))
             stack.enter_context(self._streams)
-            stack.enter_context(self.x.tap)
-            if not self._same:
-                stack.enter_context(self.y.tap)
+            for side in self.sides:
+                stack.enter_context(side.tap)
             hidden = not (progress and crew.first)
-            bar = stack.enter_context(tqdm(total=total, desc=name, unit="batch", disable=hidden))
-            for pair in paired_batches(x, y):
+            bar = stack.enter_context(tqdm(total=total, desc=self._title(), unit="batch", disable=hidden))
+            for batch in aligned_batches(dealt):
                 crew.check()
-                self._add(pair)
+                self._add(batch)
                 bar.update(crew.size if total is None else min(crew.size, total - bar.n))
-        skipped = {side.tap.label: dict(side.tap.skipped) for side in (self.x, self.y)}
-        self.tally.skipped_layers = {label: layers for label, layers in skipped.items() if layers}
-        self.tally.dtypes = sorted(self.x.tap.dtypes | self.y.tap.dtypes)
-        self.tally.rows, self.tally.columns = list(self._rows), list(self._columns)
-        self.tally.dealt = {**x.fingerprint(), **({} if y is None else y.fingerprint())}
-
-    def merge(self) -> None:
-        """Bring what all processes have seen to rank 0."""
-
-        def merge(run: Run, state: dict[str, Any]) -> Run:
-            run.tally.add(state["tally"])
-            run._strategy.merge(state["strategy"])
-            return run
-
-        self.crew.reduce(self, merge, lambda run: {"tally": run.tally.state(), "strategy": run._strategy.state()})
-
-    def scores(self) -> Scores:
-        """Return the similarities of everything seen.
-
-        Raises:
-            ValueError: That was too little.
-        """
+        self.tally.see(self.sides, dealt.values())
+        if self.crew.reduce(self, _merged, Run._state) is None:
+            return None
         if self.tally.batches:
             return self._strategy.scores()
         if self.tally.skipped == 0:
-            raise ValueError("loader is empty; expected at least one batch")
+            raise ValueError(f"{next(iter(loaders))} is empty; expected at least one batch")
         raise ValueError(
             f"all {self.tally.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
             f"information; give loader a larger batch_size"
         )
 
-    @property
-    def _rows(self) -> list[str]:
-        """Names of model_x's compared layers, in forward order."""
-        return self.x.tap.rows
+    def _state(self) -> dict[str, Any]:
+        return {"tally": self.tally.state(), "strategy": self._strategy.state_dict()}
 
-    @property
-    def _columns(self) -> list[str]:
-        """Names of model_y's."""
-        return (self.x if self._same else self.y).tap.rows
+    def _title(self) -> str:
+        compared = [self.sides[place] for place in self.pairs[0]] if len(self.pairs) == 1 else []
+        models = " / ".join(type(side.inner).__name__ for side in compared) or f"{len(self.sides)} models"
+        return f"{models}: {self.options.metric}"
 
-    def _add(self, pair: Pair) -> None:
-        samples = count_samples(pair.x)
+    def _add(self, batch: Batch) -> None:
+        samples = count_samples(batch.seen[0])
         same_randomness = remembered_randomness()
         if samples is None or samples >= self._strategy.least_samples:
-            self._strategy.begin(pair.number)
-            self._forward(pair, samples)
-            samples = self.x.tap.samples or 0
+            self._strategy.begin(batch.number)
+            samples = self._forward(batch, samples)
         if samples < self._strategy.least_samples:
-            self._skip(pair.number, samples)
+            self._skip(batch.number, samples)
             return
-        if self._strategy.finish(self._rows, self._columns, samples):
+        rows = [side.rows for side in self.sides]
+        if self._strategy.finish(rows, samples):
             same_randomness()
-            self._forward(pair, samples)
-            self._strategy.finish(self._rows, self._columns, samples)
+            self._forward(batch, samples)
+            self._strategy.finish(rows, samples)
         self.tally.batches += 1
         self.tally.samples += samples
 
-    def _forward(self, pair: Pair, samples: int | None) -> None:
-        strategy = self._strategy
-        with ExitStack() as stack:
-            stack.enter_context(self.x.tap.recording(strategy.take_x, pair.number, samples))
-            if self._one_pass and not self._same:
-                stack.enter_context(self.y.tap.recording(strategy.take_y, pair.number, samples))
-            self.x.call(pair.x, self.device)
-        if not self._one_pass:
-            with self.y.tap.recording(strategy.take_y, pair.number, self.x.tap.samples):
-                self.y.call(pair.y, self.device)
+    def _forward(self, batch: Batch, samples: int | None) -> int:
+        """Run every model once and return how many samples the batch has."""
+        for group in self._groups:
+            with ExitStack() as stack:
+                for place in group:
+                    taken = _Taking(self._strategy, place)
+                    stack.enter_context(self.sides[place].tap.recording(taken, batch.number, samples))
+                side = self.sides[group[0]]
+                side.call(batch.seen[side.loader], self.device)
+            samples = side.tap.samples
+        return samples or 0
 
     def _chosen_strategy(self) -> Strategy:
+        labels = [side.tap.label for side in self.sides]
         if self.options.mode == "minibatch":
             deferred = judged_late(self.device)
-            return MinibatchStrategy(self.options, same=self._same, deferred=deferred, streams=self._streams)
+            return MinibatchStrategy(self.options, labels, self.pairs, deferred=deferred, streams=self._streams)
+        one_pass = len(self._groups) < len(self.sides)
         copies = 1 if self.crew.alone else 2  # another process's co-moments are held while they are merged
-        return ExactStrategy(self.options, same=self._same, one_pass=self._one_pass, copies=copies)
+        return ExactStrategy(self.options, labels, self.pairs, one_pass=one_pass, copies=copies)
 
     def _skip(self, number: int, samples: int) -> None:
         if self.tally.skipped == 0:
@@ -214,17 +181,34 @@ class Run:
         self.tally.skipped += 1
 
 
+def _merged(run: Run, state: dict[str, Any]) -> Run:
+    """Add what another process has seen to a run."""
+    run.tally.add(state["tally"])
+    run._strategy.merge(run.tally.rows, state["strategy"])
+    return run
+
+
+class _Taking:
+    """Hands activations to the strategy as those of the model at a place."""
+
+    def __init__(self, strategy: Strategy, place: int) -> None:
+        self._strategy, self._place = strategy, place
+
+    def __call__(self, row: str, activation: Tensor) -> None:
+        self._strategy.take(self._place, row, activation)
+
+
 def judged_late(device: torch.device) -> bool:
     """Return whether what is computed there is better looked at once a batch: a look waits for all that was queued."""
     return device.type == "cuda"
 
 
-def _shared_device(model_x: nn.Module, model_y: nn.Module) -> torch.device:
-    x, y = home(model_x), home(model_y)
-    if x is not None and y is not None and x != y:
-        raise ValueError(f"model_x is on {x} and model_y on {y}; move one of them, or pass device=")
-    return x or y or torch.device("cpu")
-
-
-def _same_layers(one: Selection, other: Selection) -> bool:
-    return one.modules == other.modules and one.calls == other.calls
+def _shared_device(sides: Sequence[Side]) -> torch.device:
+    homes = {side.tap.label: place for side in sides if (place := home(side.model)) is not None}
+    if not homes:
+        return torch.device("cpu")
+    (first, shared), *others = homes.items()
+    for label, place in others:
+        if place != shared:
+            raise ValueError(f"{first} is on {shared} and {label} on {place}; move one of them, or pass device=")
+    return shared

@@ -10,12 +10,14 @@ from torch import nn
 
 from pyscale.comparison.agreement import described_call
 from pyscale.comparison.batches import Forward, check_loader
-from pyscale.comparison.driver import Run, Side
+from pyscale.comparison.driver import Run
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, Selection, select_layers
-from pyscale.comparison.options import Estimator, Metric, Mode, resolve_options
+from pyscale.comparison.options import SIDES, Estimator, Metric, Mode, Pair, resolve_options
 from pyscale.comparison.provenance import describe_run
 from pyscale.comparison.result import Comparison
+from pyscale.comparison.scores import Scores
+from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, left_as_found
 from pyscale.distributed import Sharding, check_sharding, gathered, local_device
 from pyscale.ops.gram import Kernel
@@ -86,7 +88,8 @@ def compare(
         device: Where the models run; None is where each of them is.
         max_batches: Stop after that many.
         permutations: Size of the permutation null for ``pvalues``, in minibatch mode.
-        memory: What the co-moments of exact mode may take, in bytes or as "2GiB"; None is half of what is free.
+        memory: What the co-moments of exact mode, or a minibatch's Grams and the sums, may take, in bytes or as "2GiB";
+            None is half of what is free.
         seed: Seed of the permutations.
         sharding: How several processes share the loaders: "auto" has every process given loaders of all samples, of
             which it takes every so manieth minibatch; "own" that each is given its own share already; "none" that this
@@ -100,7 +103,7 @@ def compare(
         TypeError: A model is no module, or a loader no iterable of batches.
         ValueError: Options exclude each other; a layer doesn't exist, never ran, or gave nothing to compare;
             activations hold NaN or infinity; the loaders don't give the same samples, or too few; models lie on two
-            devices; co-moments wouldn't fit in memory; processes were given other models or minibatches.
+            devices; co-moments or Grams wouldn't fit in memory; processes were given other models or minibatches.
         pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
@@ -128,41 +131,46 @@ def compare(
         memory=memory,
     )
     check_sharding(sharding)
-    for argument, model in (("model_x", model_x), ("model_y", model_y)):
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"{argument} is a {type(model).__name__}; expected a torch.nn.Module")
-        check_initialised(model, argument)
-    loader_y = None if loader_y is loader else loader_y
-    check_loader(loader, "loader")
-    if loader_y is not None:
-        check_loader(loader_y, "loader_y")
+    for argument, model in zip(SIDES, (model_x, model_y), strict=True):
+        check_model(model, argument)
+    loaders = {"loader": loader} if loader_y is None or loader_y is loader else {"loader": loader, "loader_y": loader_y}
+    for argument, given in loaders.items():
+        check_loader(given, argument)
     if isinstance(layers, Iterator):
         layers = list(layers)  # it chooses twice
     x = Side("model_x", model_x, select_layers(model_x, layers, argument="layers"), forward)
-    y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward)
+    y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward, loader=len(loaders) - 1)
+    sides, pair = ([x], (0, 0)) if x.equals(y) else ([x, y], (0, 1))
     where = None if device is None else check_device(local_device(device))
     with gathered(alone=sharding == "none") as crew:
         if not crew.alone:
-            sides = [("model_x", model_x, x.tap.selection), ("model_y", model_y, y.tap.selection)]
-            crew.agree("compare", described_call(options, *sides, one_loader=loader_y is None))
+            crew.agree("compare", described_call(options, sides, loaders))
         with left_as_found(model_x, model_y, device=where):
-            run = Run(options, x, y, one_loader=loader_y is None, device=where, crew=crew)
-            run.over(loader, loader_y, sharding=sharding, progress=progress)
-            run.merge()
-            return _result(run) if crew.alone else Comparison.from_state(crew.on_first(lambda: _result(run).state()))
+            run = Run(options, sides, [pair], device=where, crew=crew)
+            scores = run.over(loaders, sharding=sharding, progress=progress)
+        state = None if scores is None else comparison_of(run, pair, scores[pair]).state()
+        return Comparison.from_state(crew.broadcast(state))
 
 
-def _result(run: Run) -> Comparison:
-    scores = run.scores()
+def check_model(model: object, argument: str) -> None:
+    """Raise TypeError unless it is a module, and ValueError where it has parameters not yet initialised."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{argument} is a {type(model).__name__}; expected a torch.nn.Module")
+    check_initialised(model, argument)
+
+
+def comparison_of(run: Run, pair: Pair, scores: Scores) -> Comparison:
+    """Return what a run found about two of its models, with names and provenance."""
+    x, y = (run.sides[place] for place in pair)
     return Comparison(
         values=scores.values,
-        rows=run.tally.rows,
-        columns=run.tally.columns,
+        rows=run.tally.rows[pair[0]],
+        columns=run.tally.rows[pair[1]],
         stderr=scores.stderr,
         chance=scores.chance,
         zscores=scores.zscores,
         pvalues=scores.pvalues,
-        meta=describe_run(run),
+        meta=describe_run(run, x, y),
     )
 
 

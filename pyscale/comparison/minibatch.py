@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyscale.comparison.features import flatten_for_gram, pool
-from pyscale.comparison.options import SIDES, Options
+from pyscale.comparison.memory import format_size, free_memory
+from pyscale.comparison.options import Options, Pair
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
 from pyscale.metrics import MinibatchCKA, PermutationNull
 from pyscale.metrics.packing import Attempt, Attempts, attempt, attempt_exactly, pack
+from pyscale.metrics.pair_sums import MAX_BLOCKS
+from pyscale.ops import PackedGram
 
 
 class MinibatchStrategy:
@@ -24,95 +29,144 @@ class MinibatchStrategy:
 
     Args:
         options: What is computed.
-        same: Whether the rows are the columns, so that only activations of model_x are taken.
+        labels: What messages call the models.
+        pairs: Which of them are compared.
         deferred: Whether to decide once a batch.
         streams: Where Grams are formed on a GPU.
     """
 
     least_samples = 4
 
-    def __init__(self, options: Options, *, same: bool, deferred: bool, streams: SideStreams) -> None:
+    def __init__(
+        self, options: Options, labels: Sequence[str], pairs: Sequence[Pair], *, deferred: bool, streams: SideStreams
+    ) -> None:
         self._options = options
-        self._same, self._deferred, self._streams = same, deferred, streams
+        self._labels, self._pairs = list(labels), list(pairs)
+        self._deferred, self._streams = deferred, streams
         self._again = False  # the batch in progress is seen for the second time
         self._number = 0  # of that batch
-        self._x, self._y = (_Grams(side, options, streams) for side in SIDES)
-        self._metric: MinibatchCKA | None = None
-        permutations = options.permutations
-        self._null = PermutationNull(permutations, options.seed) if permutations else None
+        self._grams = [_Grams(label, options, streams) for label in labels]
+        self._metrics: dict[Pair, MinibatchCKA] = {}
+        self._nulls: dict[Pair, PermutationNull] = {}
+        if options.permutations:
+            self._nulls = {pair: PermutationNull(options.permutations, options.seed) for pair in pairs}
 
     def begin(self, batch: int) -> None:
         """Forget the previous batch's Grams."""
         self._again, self._number = False, batch
-        self._x.begin(batch)
-        self._y.begin(batch)
+        for grams in self._grams:
+            grams.begin(batch)
 
-    def take_x(self, row: str, activation: Tensor) -> None:
-        """Take an activation of model_x."""
-        self._x.take(row, activation, deferred=self._deferred and not self._again)
+    def take(self, side: int, row: str, activation: Tensor) -> None:
+        """Take an activation of the model at a place."""
+        self._grams[side].take(row, activation, deferred=self._deferred and not self._again)
 
-    def take_y(self, row: str, activation: Tensor) -> None:
-        """Take an activation of model_y."""
-        self._y.take(row, activation, deferred=self._deferred and not self._again)
-
-    def finish(self, rows: list[str], columns: list[str], samples: int) -> bool:
+    def finish(self, rows: Sequence[list[str]], samples: int) -> bool:
         """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
         with self._streams.summing():
-            x = self._x.stacked(rows)
-            y = x if self._same else self._y.stacked(columns, x.values.device)
-            if self._deferred and not self._again and not self._all_trusted(x, y, rows, columns):
+            grams: list[Attempts] = []
+            for side, names in zip(self._grams, rows, strict=True):
+                grams.append(side.stacked(names, grams[0].values.device if grams else None))
+            if self._deferred and not self._again and not self._all_trusted(grams, rows):
                 self._again = True
                 return True
-            self._add(x, y, rows, columns, samples)
+            if not self._metrics:
+                self._check_memory(grams)
+            for pair in self._pairs:
+                self._add(pair, grams, rows, samples)
         return False
 
-    def state(self) -> dict[str, Any]:
-        """Return everything taken, as plain values."""
-        metric, null = self._metric, self._null
-        if metric is None:
-            return {"metric": None}
-        names = {"rows": metric.rows, "columns": metric.columns}
-        return {"metric": metric.state_dict(), **names, "null": None if null is None else null.state_dict()}
+    def take_part(self, side: int, row: str, activation: Tensor, *, last: bool) -> None:
+        """Take an activation some features at a time, (n, p) each: linear Grams of parts add up to that of the whole.
 
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add what another process has taken, as its :meth:`state` has it."""
-        if state["metric"] is None:
+        An activation that comes whole is one part, of any shape.
+        """
+        self._grams[side].take_part(row, activation, last=last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been summed, between batches, as plain tensors, numbers, strings, lists and dicts."""
+        return {
+            "metrics": [metric.state_dict() for metric in self._metrics.values()],
+            "nulls": [null.state_dict() for null in self._nulls.values()],
+        }
+
+    def load_state_dict(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned of the same models, whose layers ``rows`` names."""
+        for (i, j), summed in zip(self._pairs, state["metrics"], strict=False):  # none before the first batch
+            self._metrics[i, j] = self._metric(i, j, rows).load_state_dict(summed)
+        for null, summed in zip(self._nulls.values(), state["nulls"], strict=True):
+            null.load_state_dict(summed)
+
+    def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Add what another process has summed over other batches, as its :meth:`state_dict` has it."""
+        if not self._metrics:
+            self.load_state_dict(rows, state)
             return
-        theirs = self._new_metric(state["rows"], state["columns"]).load_state_dict(state["metric"])
-        if self._metric is None:
-            self._metric = theirs
-        else:
-            self._metric.merge_state(theirs.to(self._metric.device or "cpu"))
-        if self._null is not None:
-            null = PermutationNull(self._options.permutations, self._options.seed).load_state_dict(state["null"])
-            self._null.merge_state(null.to(self._null.device or "cpu"))
+        for (pair, metric), theirs in zip(self._metrics.items(), state["metrics"], strict=False):
+            other = self._metric(*pair, rows).load_state_dict(theirs)
+            metric.merge_state(other.to(metric.device or "cpu"))
+        if not state["metrics"]:
+            return
+        for null, theirs in zip(self._nulls.values(), state["nulls"], strict=True):
+            other_null = PermutationNull(self._options.permutations, self._options.seed).load_state_dict(theirs)
+            null.merge_state(other_null.to(null.device or "cpu"))
 
-    def scores(self) -> Scores:
-        """Return the similarities of everything taken."""
-        if self._metric is None:
+    def scores(self) -> dict[Pair, Scores]:
+        """Return the similarities of everything taken.
+
+        A constant layer is warned of where its model is compared with itself, if it is, and not once for each other.
+        """
+        if not self._metrics:
             raise ValueError("no batch has been taken")
-        result = self._metric.compute()
-        pvalues = None if self._null is None else self._null.pvalues(result.values, *self._metric.self_sums())
-        return Scores(result.values, result.stderr, result.chance, result.zscores, pvalues)
+        found = {}
+        for (i, j), metric in self._metrics.items():
+            with warnings.catch_warnings():
+                if i != j and (i, i) in self._metrics and (j, j) in self._metrics:
+                    warnings.simplefilter("ignore", UserWarning)
+                result = metric.compute()
+            null = self._nulls.get((i, j))
+            pvalues = None if null is None else null.pvalues(result.values, *metric.self_sums())
+            found[i, j] = Scores(result.values, result.stderr, result.chance, result.zscores, pvalues)
+        return found
 
-    def _all_trusted(self, x: Attempts, y: Attempts, rows: list[str], columns: list[str]) -> bool:
+    def _all_trusted(self, grams: Sequence[Attempts], rows: Sequence[list[str]]) -> bool:
         """Return whether all Grams of a batch will do, waiting for them, and remember those that won't."""
-        trusted = torch.cat([x.trusted(), y.trusted()] if y is not x else [x.trusted()]).tolist()
-        for side, names, verdicts in ((self._x, rows, trusted[: len(rows)]), (self._y, columns, trusted[len(rows) :])):
-            side.exact.update(name for name, fine in zip(names, verdicts, strict=False) if not fine)
-        return all(trusted)
+        trusted = iter(torch.cat([side.trusted() for side in grams]).tolist())
+        fine = True
+        for side, names in zip(self._grams, rows, strict=True):
+            failed = [name for name in names if not next(trusted)]
+            side.exact.update(failed)
+            fine = fine and not failed
+        return fine
 
-    def _add(self, x: Attempts, y: Attempts, rows: list[str], columns: list[str], samples: int) -> None:
-        if self._metric is None:
-            self._metric = self._new_metric(rows, columns)
-        grams = x.values, y.values, samples, x.constant, y.constant
-        self._metric.update_packed(*grams, number=self._number, check=False)
-        if self._null is not None:
-            self._null.update_packed(*grams, number=self._number)
+    def _add(self, pair: Pair, grams: Sequence[Attempts], rows: Sequence[list[str]], samples: int) -> None:
+        i, j = pair
+        if pair not in self._metrics:
+            self._metrics[pair] = self._metric(i, j, rows)
+        x, y = grams[i], grams[j]
+        both = x.values, y.values, samples, x.constant, y.constant
+        self._metrics[pair].update_packed(*both, number=self._number, check=False)
+        if pair in self._nulls:
+            self._nulls[pair].update_packed(*both, number=self._number)
 
-    def _new_metric(self, rows: list[str], columns: list[str]) -> MinibatchCKA:
-        options = self._options
-        return MinibatchCKA(rows, columns, kernel=options.kernel, bandwidth=options.bandwidth, sets=SIDES)
+    def _metric(self, i: int, j: int, rows: Sequence[list[str]]) -> MinibatchCKA:
+        options, sets = self._options, (self._labels[i], self._labels[j])
+        return MinibatchCKA(rows[i], rows[j], kernel=options.kernel, bandwidth=options.bandwidth, sets=sets)
+
+    def _check_memory(self, grams: Sequence[Attempts]) -> None:
+        """Raise ValueError where the Grams of a batch and the sums would take more than they may."""
+        layers = [len(side.values) for side in grams]
+        held = [side.values.numel() * side.values.itemsize for side in grams]
+        cells = sum(layers[i] * layers[j] for i, j in self._pairs)
+        sums = 8 * cells * (MAX_BLOCKS + 2 + self._options.permutations)
+        needed = sum(held) + max(held) + sums
+        allowed = self._options.memory or free_memory(grams[0].values.device)
+        if needed > allowed:
+            raise ValueError(
+                f"the Gram matrices of a batch of {sum(layers)} layers take {format_size(sum(held) + max(held))} and "
+                f"the sums of {cells} pairs of layers {format_size(sums)}, where memory allows {format_size(allowed)}; "
+                f"use smaller batches, fewer layers, fewer models at a time, or a larger memory="
+            )
 
 
 class _Grams:
@@ -129,9 +183,10 @@ class _Grams:
         self._streams = streams
         self._batch = 0
         self._packed: dict[str, Attempt] = {}
+        self._parts: PackedGram | None = None  # of the activation whose parts are coming
 
     def begin(self, batch: int) -> None:
-        self._batch = batch
+        self._batch, self._parts = batch, None
         self._packed.clear()
 
     def take(self, row: str, activation: Tensor, *, deferred: bool) -> None:
@@ -140,6 +195,18 @@ class _Grams:
         with self._streams.reading(activation.device) as read:
             x = flatten_for_gram(activation) if self._options.features == "flatten" else pool(activation)
             self._packed[row] = self._attempt(row, x, read) if deferred else self._settled(row, x, activation)
+
+    def take_part(self, row: str, activation: Tensor, *, last: bool) -> None:
+        if self._parts is None and last:
+            self.take(row, activation, deferred=False)
+            return
+        part, whole = self._settled(row, activation, activation), self._parts
+        values, constant = part.values.double(), part.constant
+        if whole is not None:
+            values, constant = values.add_(whole.values), constant & whole.constant
+        self._parts = None if last else PackedGram(values, constant)
+        if last:
+            self._packed[row] = Attempt.settled(PackedGram(values.to(part.values.dtype), constant))
 
     def stacked(self, rows: list[str], device: torch.device | None = None) -> Attempts:
         """Return the packed Grams in the order of ``rows``, on ``device`` or where the first of them is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from pyscale.comparison.features import Features
 from pyscale.comparison.memory import parse_size
@@ -13,7 +13,10 @@ Metric = Literal["cka", "cca", "cca_r2", "svcca", "pwcca", "procrustes"]
 Mode = Literal["minibatch", "exact"]
 Estimator = Literal["unbiased", "biased"]
 
-SIDES = ("model_x", "model_y")  # what messages call the two models
+Pair: TypeAlias = tuple[int, int]
+"""Two models by their places; one with itself is compared too."""
+
+SIDES = ("model_x", "model_y")  # what messages call two models
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,23 @@ from typing import Any
 import torch
 
 from pyscale.comparison.driver import Run
+from pyscale.comparison.sides import Side
 from pyscale.ops import build_info
 
 
-def describe_run(run: Run) -> dict[str, Any]:
-    """Return options, data, models, versions and machine of a finished run, as JSON types only."""
-    tally = run.tally
+def describe_run(run: Run, x: Side, y: Side) -> dict[str, Any]:
+    """Return options, data, two models, versions and machine of a finished run, as JSON types only."""
+    tally, places = run.tally, [run.sides.index(side) for side in (x, y)]
+    skipped = {run.sides[k].tap.label: tally.skipped_layers[k] for k in places}
     return {
         **asdict(run.options),
-        "model_x": type(run.x.inner).__name__,
-        "model_y": type(run.y.inner).__name__,
+        "model_x": type(x.inner).__name__,
+        "model_y": type(y.inner).__name__,
         "samples": tally.samples,
         "batches": tally.batches,
         "skipped_batches": tally.skipped,
-        "skipped_layers": tally.skipped_layers,
-        "dtype": tally.dtypes,
+        "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
+        "dtype": sorted({kind for k in places for kind in tally.dtypes[k]}),
         "processes": run.crew.size,
         **describe_machine(run.device),
     }

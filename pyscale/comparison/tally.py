@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pyscale.comparison.sides import Side
+from pyscale.distributed import Dealt
 
 
 @dataclass
@@ -13,11 +17,17 @@ class Tally:
     batches: int = 0  # compared
     skipped: int = 0  # too small
     samples: int = 0
-    rows: list[str] = field(default_factory=list)  # model_x's layers in forward order; none before the first batch
-    columns: list[str] = field(default_factory=list)
-    skipped_layers: dict[str, dict[str, str]] = field(default_factory=dict)  # by model, with the reason
-    dtypes: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)  # of each model the layers, in forward order
+    skipped_layers: list[dict[str, str]] = field(default_factory=list)  # of each model, with the reason
+    dtypes: list[list[str]] = field(default_factory=list)  # of each model
     dealt: dict[str, Any] = field(default_factory=dict)  # what tells whether all processes shared the same minibatches
+
+    def see(self, sides: Sequence[Side], loaders: Iterable[Dealt]) -> None:
+        """Note what the models' taps and the loaders know once all batches have been seen."""
+        self.rows = [list(side.rows) for side in sides]
+        self.skipped_layers = [dict(side.tap.skipped) for side in sides]
+        self.dtypes = [sorted(side.tap.dtypes) for side in sides]
+        self.dealt = {name: value for dealt in loaders for name, value in dealt.fingerprint().items()}
 
     def state(self) -> dict[str, Any]:
         """Return the tally as plain values."""
@@ -40,7 +50,8 @@ class Tally:
         self.batches += theirs.batches
         self.skipped += theirs.skipped
         self.samples += theirs.samples
-        self.rows, self.columns = self.rows or theirs.rows, self.columns or theirs.columns
-        for label, layers in theirs.skipped_layers.items():
-            self.skipped_layers[label] = {**layers, **self.skipped_layers.get(label, {})}
-        self.dtypes = sorted({*self.dtypes, *theirs.dtypes})
+        self.rows = [mine or other for mine, other in zip(self.rows, theirs.rows, strict=True)]
+        self.skipped_layers = [
+            {**other, **mine} for mine, other in zip(self.skipped_layers, theirs.skipped_layers, strict=True)
+        ]
+        self.dtypes = [sorted({*mine, *other}) for mine, other in zip(self.dtypes, theirs.dtypes, strict=True)]

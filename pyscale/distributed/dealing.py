@@ -42,9 +42,9 @@ class Dealt:
     Args:
         loader: An iterable of minibatches.
         crew: The processes.
+        argument: What errors call the loader.
         sharding: "auto" or "own".
         most: Minibatches that all processes take together; None is all there are.
-        argument: What errors call the loader.
 
     Attributes:
         loader: The loader.
@@ -55,7 +55,13 @@ class Dealt:
     """
 
     def __init__(
-        self, loader: Iterable[Any], crew: Crew, *, sharding: Sharding = "auto", most: int | None, argument: str
+        self,
+        loader: Iterable[Any],
+        crew: Crew,
+        argument: str = "loader",
+        *,
+        sharding: Sharding = "auto",
+        most: int | None = None,
     ) -> None:
         self.loader, self.most = loader, most
         self._crew, self._argument = crew, argument

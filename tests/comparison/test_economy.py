@@ -40,20 +40,16 @@ def convolutions():
 
 def test_an_activation_is_let_go_when_the_next_layer_is_done_with_it(monkeypatch):
     alive = []
-    take = {side: getattr(MinibatchStrategy, f"take_{side}") for side in "xy"}
+    take = MinibatchStrategy.take
 
-    def watched(side):
-        def watch(self, row, activation):
-            alive[:] = [(name, storage) for name, storage in alive if not storage.expired()]
-            # of this model the layer's input may be there still
-            assert len(alive) <= 1, f"{[name for name, _ in alive]} when {row} is taken"
-            take[side](self, row, activation)
-            alive.append((row, StorageWeakRef(activation.untyped_storage())))
+    def watch(self, side, row, activation):
+        alive[:] = [(name, storage) for name, storage in alive if not storage.expired()]
+        # of this model the layer's input may be there still
+        assert len(alive) <= 1, f"{[name for name, _ in alive]} when {row} is taken"
+        take(self, side, row, activation)
+        alive.append((row, StorageWeakRef(activation.untyped_storage())))
 
-        return watch
-
-    monkeypatch.setattr(MinibatchStrategy, "take_x", watched("x"))
-    monkeypatch.setattr(MinibatchStrategy, "take_y", watched("y"))
+    monkeypatch.setattr(MinibatchStrategy, "take", watch)
     batches = [torch.randn(8, 3, 16, 16) for _ in range(2)]
     ps.compare(convolutions(), convolutions(), batches, layers=[nn.Conv2d, nn.BatchNorm2d], progress=False)
     assert all(storage.expired() for _, storage in alive)

@@ -65,7 +65,7 @@ EXPECTED = {
     "other options": (1, "ValueError: compare: seed is 1 on rank 1 and 0 on rank 0"),
     "shares not told": (0, "ValueError: the minibatches of loader differ between processes|the order of loader differ"),
     "nothing": (0, "ValueError: loader is empty"),
-    "other length": (1, "ValueError: compare: loader_y is 'no' on rank 1 and 'yes' on rank 0"),
+    "other length": (1, "ValueError: compare: loaders is 'loader' on rank 1 and 'loader, loader_y' on rank 0"),
 }
 
 
