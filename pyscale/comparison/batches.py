@@ -128,8 +128,8 @@ def aligned_batches(loaders: Mapping[str, Dealt]) -> Iterator[Batch]:
     """
     names = list(loaders)
     if len(loaders) == 1:
-        for number, batch in loaders[names[0]]:
-            yield Batch(number, (batch,))
+        for place, batch in loaders[names[0]]:
+            yield Batch(place, (batch,))
         return
     counts = [count_batches(dealt.loader, dealt.most) for dealt in loaders.values()]
     for name, count in zip(names, counts, strict=True):
@@ -140,21 +140,18 @@ def aligned_batches(loaders: Mapping[str, Dealt]) -> Iterator[Batch]:
     warned = False
     for found in zip_longest(*loaders.values(), fillvalue=_END):
         ended = [item is _END for item in found]
-        number = next(item[0] for item in found if item is not _END)
-        batch = Batch(number, tuple(item[1] for item in found))
+        number = next(place for place, _ in found if place is not None)
+        seen = tuple(item[1] for item in found)
         if any(ended):
             raise ValueError(
                 f"{names[ended.index(True)]} ended after {number} batches and {names[ended.index(False)]} has at "
                 f"least {number + 1}; both must give the same samples"
             )
-        identified = [
-            _check_same(number, names[0], batch.seen[0], *other)
-            for other in zip(names[1:], batch.seen[1:], strict=True)
-        ]
+        identified = [_check_same(number, names[0], seen[0], *other) for other in zip(names[1:], seen[1:], strict=True)]
         if not warned and not all(identified):
             warned = True
             _warn_of_shuffling([dealt.loader for dealt in loaders.values()], names)
-        yield batch
+        yield Batch(number, seen)
 
 
 def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -> bool:

@@ -6,11 +6,11 @@ import queue
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
-
-import torch.distributed as dist
+from typing import Any, TypeAlias
 
 from pyscale.distributed.errors import PeerError
+
+Store: TypeAlias = Any  # torch.distributed's, which its type stubs lack
 
 
 class AnsweringStore:
@@ -24,7 +24,7 @@ class AnsweringStore:
         seconds: Longest time for an answer.
     """
 
-    def __init__(self, store: dist.Store, seconds: float) -> None:
+    def __init__(self, store: Store, seconds: float) -> None:
         self._store, self._seconds = store.clone(), seconds  # of its own: it answers one thread at a time
         self._questions: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = (
             queue.SimpleQueue()

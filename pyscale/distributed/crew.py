@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from pyscale.distributed.asking import AnsweringStore
@@ -15,7 +15,8 @@ from pyscale.distributed.watching import Watch
 T = TypeVar("T")
 
 ARRIVAL_SECONDS = 1800.0  # after which a process that has not come to a call is given up
-_POLL = (0.001, 0.1)  # seconds between two looks at the store: at first, and at most
+_SHORTEST, _USUAL, _LONGEST = 0.001, 0.02, 0.2  # seconds between two looks at the store: at first, later, and at last
+_PATIENCE = 5.0  # seconds of waiting after which others are long at work
 
 
 class Crew:
@@ -161,6 +162,14 @@ class Crew:
             except PeerError as reason:
                 raise reason from error
 
+    def give(self, state: Any, to: int, what: str) -> None:
+        """Hand a plain state to a rank that :meth:`take` s it under the same name; each name serves once."""
+        self._send(state, to, what)
+
+    def take(self, of: int, what: str) -> Any:
+        """Return the state that a rank gives under a name."""
+        return self._receive(of, what)
+
     def _send(self, state: Any, peer: int, way: str) -> None:
         self._meet(peer, way)
         self._move(lambda channel: channel.send(state, peer), peer)
@@ -188,11 +197,11 @@ class Crew:
                 self._store.forget(theirs)
                 return
 
-    def _looks(self) -> Any:
+    def _looks(self) -> Iterator[None]:
         """Yield at each time to look at the store, and raise PeerError where another process has failed."""
-        pause, most = _POLL
+        started, pause = time.monotonic(), _SHORTEST
         while True:
             yield
             self.check()
             time.sleep(pause)
-            pause = min(2 * pause, most)
+            pause = min(2 * pause, _LONGEST if time.monotonic() - started > _PATIENCE else _USUAL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -82,7 +82,8 @@ class Dealt:
                     return
                 yield number, batch
         elif self._sampler is not None:
-            yield from zip(_numbers(crew), _over(self.loader, self._my_indices(self._sampler)), strict=False)
+            loader = _over(cast("DataLoader[Any]", self.loader), self._my_indices(self._sampler))
+            yield from zip(_numbers(crew), loader, strict=False)
         else:
             for number, batch in self._up_to_most(self.loader):
                 self._note(_glimpse(batch))
@@ -172,19 +173,20 @@ def _whole_sampler(loader: Any, argument: str) -> Iterable[Any] | None:
     if type(loader).__iter__ is not DataLoader.__iter__:  # who knows what it does with indices
         _refuse_hidden_shares(loader, argument)
         return None
-    batches = loader.batch_sampler
+    batches: Any = loader.batch_sampler
     if batches is None:  # the dataset makes minibatches of its own
-        return _without_shares(loader.sampler, argument)
+        whole: Iterable[Any] = _without_shares(loader.sampler, argument)
+        return whole
     inner = getattr(batches, "sampler", None)
-    whole = None if inner is None else _without_shares(inner, argument)
-    if whole is inner:
-        return batches
+    order = None if inner is None else _without_shares(inner, argument)
+    if order is inner:
+        return cast("Iterable[Any]", batches)
     if type(batches) is not BatchSampler:
         raise ValueError(
             f"{argument}: its {type(batches).__name__} batches the samples of a DistributedSampler in a way of its "
             f"own; {_TWO_WAYS}"
         )
-    return BatchSampler(whole, batches.batch_size, batches.drop_last)
+    return BatchSampler(cast("Iterable[int]", order), batches.batch_size, batches.drop_last)
 
 
 _TWO_WAYS = (
@@ -201,7 +203,7 @@ def _without_shares(sampler: Any, argument: str) -> Any:
         raise ValueError(f"{argument}: its {type(sampler).__name__} deals out samples in a way of its own; {_TWO_WAYS}")
     whole = copy.copy(sampler)
     whole.num_replicas, whole.rank = 1, 0
-    whole.num_samples = whole.total_size = len(sampler.dataset)
+    whole.num_samples = whole.total_size = len(cast("Sized", sampler.dataset))
     return whole
 
 

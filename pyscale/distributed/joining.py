@@ -12,8 +12,9 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
-from pyscale.distributed.asking import AnsweringStore
+from pyscale.distributed.asking import AnsweringStore, Store
 from pyscale.distributed.crew import Crew
 from pyscale.distributed.errors import PeerError
 from pyscale.distributed.messages import Channel
@@ -23,7 +24,8 @@ TIMEOUT_VARIABLE = "PYSCALE_PEER_TIMEOUT"
 DEFAULT_TIMEOUT = 60.0
 
 _calls: Counter[str] = Counter()  # by group: processes make their calls in the same order, which gives them their names
-_stores: list[dist.Store] = []  # torchrun's, once it has been asked for
+_apart: list[None] = []  # an entry for each block that this process is apart in
+_stores: list[Store] = []  # torchrun's, once it has been asked for
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def gathered(
         ValueError: ``timeout`` is not positive.
     """
     own = not (dist.is_available() and dist.is_initialized())
-    if alone or (own and not launched()):
+    if alone or _apart or (own and not launched()):
         yield Crew()
         return
     seconds = peer_timeout(timeout)
@@ -69,7 +71,7 @@ def gathered(
         yield Crew()
         return
     _calls[name] += 1
-    store = dist.PrefixStore(f"pyscale/{name}/{_calls[name]}", store)
+    store = PrefixStore(f"pyscale/{name}/{_calls[name]}", store)
     with ExitStack() as stack:
         asked = stack.enter_context(AnsweringStore(store, seconds))
         watch = stack.enter_context(Watch(store, rank, size, seconds))
@@ -87,6 +89,16 @@ def gathered(
         except BaseException as error:
             asked.set_once(FAILED, described_failure(error, rank, size))
             raise
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let this process be alone in whatever it calls inside the block, as with ``sharding="none"``."""
+    _apart.append(None)
+    try:
+        yield
+    finally:
+        _apart.pop()
 
 
 def launched() -> bool:
@@ -146,19 +158,19 @@ def _name(group: dist.ProcessGroup | None) -> str:
     return "group" if found is None else str(found.group_name)
 
 
-def _torchrun_store() -> dist.Store:
+def _torchrun_store() -> Store:
     if not _stores:
-        _stores.append(next(dist.rendezvous("env://"))[0])
+        _stores.append(next(dist.rendezvous("env://"))[0])  # type: ignore[attr-defined]
     return _stores[0]
 
 
 @contextmanager
-def _group(backend: str, store: dist.Store, rank: int, size: int, seconds: float) -> Iterator[None]:
+def _group(backend: str, store: Store, rank: int, size: int, seconds: float) -> Iterator[None]:
     """Make torch.distributed's default group for as long as the block lasts."""
     hook = sys.excepthook
     dist.init_process_group(
         backend,
-        store=dist.PrefixStore("group", store),
+        store=PrefixStore("group", store),
         rank=rank,
         world_size=size,
         timeout=timedelta(seconds=seconds),

@@ -7,9 +7,7 @@ import threading
 import time
 from types import TracebackType
 
-import torch.distributed as dist
-
-from pyscale.distributed.asking import unreachable
+from pyscale.distributed.asking import Store, unreachable
 from pyscale.distributed.errors import PeerError
 
 FAILED = "failed"  # where the first reason is written for all
@@ -34,7 +32,7 @@ class Watch:
         reason: Why the call failed on some rank; None while it has not.
     """
 
-    def __init__(self, store: dist.Store, rank: int, size: int, timeout: float) -> None:
+    def __init__(self, store: Store, rank: int, size: int, timeout: float) -> None:
         self.reason: str | None = None
         self._store = store.clone()  # of its own: a store answers one thread at a time
         self._rank, self._size, self._timeout = rank, size, timeout

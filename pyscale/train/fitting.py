@@ -29,9 +29,9 @@ from pyscale.train.runs import RunFolder, run_config
 from pyscale.train.seeding import check_seed, preserved_global_state
 
 if TYPE_CHECKING:
+    from lightning.fabric.plugins import ClusterEnvironment
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
-    from lightning.pytorch.plugins.environments import ClusterEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -192,7 +192,8 @@ def _train(run: _Run) -> tuple[History, int]:
 
     model = run.model
     recipe = run.recipe.but(channels_last=run.recipe.channels_last and channels_last_is_safe(model, run.device))
-    crew, sharing = run.crew, {"workers": run.workers, "share": (run.crew.rank, run.crew.size)}
+    crew = run.crew
+    sharing: dict[str, Any] = {"workers": run.workers, "share": (crew.rank, crew.size)}
     batches = run.data.loader("train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, **sharing)
     validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, **sharing)
     recorder = Recorder()
@@ -226,7 +227,7 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
     from pyscale.train.lightning_module import OneOfMany, SafeCheckpointIO
 
     on_gpu, crew = run.device.type == "cuda", run.crew
-    together = {} if crew.alone else {"num_nodes": crew.size, "strategy": _strategy(OneOfMany(crew))}
+    together: dict[str, Any] = {} if crew.alone else {"num_nodes": crew.size, "strategy": _strategy(OneOfMany(crew))}
     return Trainer(
         **together,
         accelerator="gpu" if on_gpu else "cpu",
