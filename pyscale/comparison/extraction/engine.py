@@ -25,7 +25,7 @@ from pyscale.stores.opening import open_store
 from pyscale.stores.places import Place, place_of
 from pyscale.stores.sample_ids import as_ids, hash_ids
 from pyscale.stores.store import SampleId, Store
-from pyscale.stores.zarr_writer import StoreWriter
+from pyscale.stores.zarr_writer import StoreWriter, tidy
 
 
 def extract(
@@ -116,6 +116,7 @@ def extract(
             check_same(place.address, existing, settings)
         if existing is not None and existing.complete:
             _check_first_batch(place, existing, loader)
+            tidy(place)
             return open_store(path)
         writer = StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
         extraction = Extraction(writer, side, features=features, device=runs_on)
