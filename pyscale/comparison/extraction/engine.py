@@ -27,7 +27,7 @@ from pyscale.stores.opening import open_store
 from pyscale.stores.places import Place, place_of
 from pyscale.stores.sample_ids import as_ids, hash_ids
 from pyscale.stores.store import SampleId, Store
-from pyscale.stores.zarr_writer import StoreWriter
+from pyscale.stores.zarr_writer import StoreWriter, tidy
 
 
 def extract(
@@ -133,6 +133,7 @@ def extract(
             with writing_alone(place):
                 writer = _writer(place, settings, loader, resume=resume)
                 if writer is None:
+                    tidy(place)
                     crew.broadcast(None)
                 else:
                     extraction = Extraction(writer, side, features=features, device=runs_on, crew=crew)

@@ -72,8 +72,10 @@ class Checkpoint:
             )
 
     def remove(self) -> None:
-        """Forget the state of a comparison that is done."""
+        """Forget the state of a comparison that is done, and what was left of writing it by those that were killed."""
         self.path.unlink(missing_ok=True)
+        for left in self.path.parent.glob(f".{self.path.name}.*"):
+            left.unlink(missing_ok=True)
 
 
 def _cache() -> Path:

@@ -112,7 +112,7 @@ def compare_stores(
         >>> np.save(f"{folder}/y.npy", x @ np.diag(np.arange(64.0)))
         >>> result = ps.compare_stores(f"{folder}/x.npz", f"{folder}/y.npy", progress=False)
         >>> result.rows, result.columns, result.values.round(2).ravel()
-        (['conv', 'relu'], ['y'], array([0.75, 0.51]))
+        (['conv', 'relu'], ['y'], array([0.74, 0.55]))
     """
     budget = left_for_comparison(parse_size(memory, "memory"))  # before anything is allocated
     options = resolve_options(
