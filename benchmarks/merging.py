@@ -18,13 +18,13 @@ from pyscale.distributed import gathered
 from pyscale.metrics import MinibatchCKA
 from pyscale.metrics.pair_sums import MAX_BLOCKS
 
-ROWS, COLUMNS = 41, 73  # layers of ResNet-18 and ResNet-34
+ROWS, COLUMNS = 60, 108  # layers of ResNet-18 and ResNet-34
 RANKS = (2, 4, 8, 16)
 REPEATS = 5
 
 
 def filled(seed):
-    """Return a metric that holds as many blocks of sums as there can be, 1.6 MB, in the state of many minibatches."""
+    """Return a metric that holds as many blocks of sums as there can be, 3.5 MB, in the state of many minibatches."""
     metric = MinibatchCKA([f"x{i}" for i in range(ROWS)], [f"y{j}" for j in range(COLUMNS)])
     generator = torch.Generator().manual_seed(seed)
     v, w = (torch.rand(n, 6, generator=generator, dtype=torch.float64) for n in (ROWS, COLUMNS))

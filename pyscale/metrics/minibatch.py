@@ -101,12 +101,14 @@ class MinibatchCKA(Metric):
         return self._names.columns
 
     @plain_tensors()
-    def update(self, xs: Layers, ys: Layers | None = None) -> Self:
+    def update(self, xs: Layers, ys: Layers | None = None, *, number: int | None = None) -> Self:
         """Add one minibatch.
 
         Args:
             xs: Activations of the first set's layers, a dict by name or a list, each of shape (n, p).
             ys: Activations of the second set's layers on the same samples; None compares the first set with itself.
+            number: Of the minibatch among those that several metrics share: once all are merged, each number having
+                been given once, errors are those of one metric that has seen all. None counts on from the last.
 
         Returns:
             The metric itself.
@@ -131,7 +133,7 @@ class MinibatchCKA(Metric):
         w, constant_w = v, constant_v
         if not same:
             (v, w), (constant_v, constant_w) = (t.split([len(rows), len(columns)]) for t in (v, constant_v))
-        self._add(names, v, w, n, constant_v, constant_w)
+        self._add(names, v, w, n, constant_v, constant_w, number=number)
         return self
 
     @plain_tensors()
@@ -156,8 +158,7 @@ class MinibatchCKA(Metric):
             n: Samples in the minibatch; below 4 it is skipped and ``v`` and ``w`` are not looked at.
             constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
             constant_w: The same of the second set, shape (M,).
-            number: Of the minibatch among those that several metrics share: once all are merged, each number having
-                been given once, errors are those of one metric that has seen all. None counts on from the last.
+            number: As for :meth:`update`.
             check: Look for sums that are not finite, for which a GPU is waited for; False for those who know that
                 there are none.
 

@@ -103,7 +103,7 @@ def _blosc(codec: dict[str, Any]) -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Have Blosc compress on one thread: several append their blocks as they end, and no two runs get the same bytes."""
+    """Have Blosc compress on one thread: of several, each appends its block as it ends, in another order each time."""
     module = import_store_dependency("numcodecs.blosc")
     before, module.use_threads = module.use_threads, False
     try:
