@@ -22,23 +22,27 @@ _FUNCTIONS = {
     "cka_matrix": "metrics",
     "chance": "metrics",
     "compare": "comparison",
+    "compare_many": "comparison",
     "compare_weights": "comparison",
     "Comparison": "comparison",
+    "Comparisons": "comparison",
 }
 
 if TYPE_CHECKING:
     from pyscale import cli, comparison, compress, metrics, models, ops, studies, train
-    from pyscale.comparison import Comparison, compare, compare_weights
+    from pyscale.comparison import Comparison, Comparisons, compare, compare_many, compare_weights
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
 
 __all__ = [
     "Comparison",
+    "Comparisons",
     "cca",
     "chance",
     "cka",
     "cka_matrix",
     "cli",
     "compare",
+    "compare_many",
     "compare_weights",
     "comparison",
     "compress",

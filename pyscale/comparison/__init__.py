@@ -1,7 +1,10 @@
-"""Two models, many layers: one comparison, with its errors, its chance level and its provenance."""
+"""Models, many layers: comparisons of two or of many, with their errors, chance levels and provenance."""
 
+from pyscale.comparison.comparisons import Comparisons
 from pyscale.comparison.engine import compare
+from pyscale.comparison.many import compare_many
 from pyscale.comparison.result import Comparison
+from pyscale.comparison.trajectory import Trajectory
 from pyscale.comparison.weights import compare_weights
 
-__all__ = ["Comparison", "compare", "compare_weights"]
+__all__ = ["Comparison", "Comparisons", "Trajectory", "compare", "compare_many", "compare_weights"]

@@ -87,6 +87,8 @@ class ExactStrategy:
             self._layers = [[(side, row) for row in names] for side, names in enumerate(rows)]
             self._check_memory()
             names_x, names_y = ([self._name(layer) for layer in part] for part in (self._rows, self._columns))
+            if len(set(names_x)) < len(names_x):
+                raise ValueError(f"models and their layers have names that can't be told apart: {names_x}")
             self._moments = AllPairsMoments(names_x, names_y, unequal="nan", sets=self._sets)
         with self._naming({**self._xs, **self._ys}):
             if self._same:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyscale.comparison import Comparison, compare
+from pyscale.comparison.counterparts import counterparts
 from pyscale.models import Network
-from pyscale.studies.counterparts import counterparts
 from pyscale.studies.study import LABELS
 from pyscale.train import Data
 from pyscale.train.batches import Batches
@@ -39,7 +39,7 @@ class Similarity:
         metric: ``"cka"`` or ``"cca_r2"``.
         comparison: The values with chance levels, standard errors and provenance.
         key_rows: Rows that curves and sentences are about.
-        counterpart: For each row the column it stands for (:func:`pyscale.studies.counterparts.counterparts`).
+        counterpart: For each row the column it stands for (:func:`pyscale.comparison.counterparts.counterparts`).
         notes: What the comparison warned of, such as too few samples.
     """
 
