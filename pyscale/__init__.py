@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("pyscale")
 
-_SUBMODULES = ("cli", "comparison", "compress", "metrics", "models", "ops", "studies", "train")
+_SUBMODULES = ("cli", "comparison", "compress", "metrics", "models", "ops", "stores", "studies", "train")
 _FUNCTIONS = {
     "cka": "metrics",
     "hsic": "metrics",
@@ -23,15 +23,27 @@ _FUNCTIONS = {
     "chance": "metrics",
     "compare": "comparison",
     "compare_many": "comparison",
+    "compare_stores": "comparison",
     "compare_weights": "comparison",
     "Comparison": "comparison",
     "Comparisons": "comparison",
+    "extract": "comparison",
+    "open_store": "stores",
 }
 
 if TYPE_CHECKING:
-    from pyscale import cli, comparison, compress, metrics, models, ops, studies, train
-    from pyscale.comparison import Comparison, Comparisons, compare, compare_many, compare_weights
+    from pyscale import cli, comparison, compress, metrics, models, ops, stores, studies, train
+    from pyscale.comparison import (
+        Comparison,
+        Comparisons,
+        compare,
+        compare_many,
+        compare_stores,
+        compare_weights,
+        extract,
+    )
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
+    from pyscale.stores import open_store
 
 __all__ = [
     "Comparison",
@@ -43,15 +55,19 @@ __all__ = [
     "cli",
     "compare",
     "compare_many",
+    "compare_stores",
     "compare_weights",
     "comparison",
     "compress",
+    "extract",
     "hsic",
     "metrics",
     "models",
+    "open_store",
     "ops",
     "procrustes",
     "pwcca",
+    "stores",
     "studies",
     "svcca",
     "train",

@@ -60,6 +60,18 @@ def count_samples(batch: Any) -> int | None:
     return len(tensor) if tensor is not None and tensor.ndim else None
 
 
+def batch_ids(batch: Any) -> list[Any] | None:
+    """Return the ids of a batch's samples, where it is a mapping that has them under one of ``ID_KEYS``."""
+    item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
+    if not isinstance(item, Mapping):
+        return None
+    for key in ID_KEYS:
+        if key in item:
+            ids = item[key]
+            return ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    return None
+
+
 def move(batch: Any, device: torch.device) -> Any:
     """Return the batch with copies of all its tensors on ``device``; what holds none is passed through.
 
@@ -88,6 +100,11 @@ def check_loader(loader: Any, argument: str) -> None:
         )
     if not isinstance(loader, Iterable):
         raise TypeError(f"{argument} is a {type(loader).__name__}; expected an iterable of batches")
+
+
+def shuffles(loader: Any) -> bool:
+    """Return whether a loader is known to draw an order of its own."""
+    return isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler)
 
 
 def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
@@ -150,7 +167,7 @@ def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -
             f"batch {number} of {name} has {n} samples and that of {name_y} has {m}; "
             f"both must give the same samples in the same order"
         )
-    ids, ids_y = _sample_ids(batch), _sample_ids(batch_y)
+    ids, ids_y = batch_ids(batch), batch_ids(batch_y)
     if ids is None or ids_y is None:
         return False
     if ids != ids_y:
@@ -162,20 +179,9 @@ def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -
     return True
 
 
-def _sample_ids(batch: Any) -> list[Any] | None:
-    item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
-    if not isinstance(item, Mapping):
-        return None
-    for key in ID_KEYS:
-        if key in item:
-            ids = item[key]
-            return ids.tolist() if hasattr(ids, "tolist") else list(ids)
-    return None
-
-
 def _warn_of_shuffling(loaders: Mapping[str, Iterable[Any]]) -> None:
     """Warn where a loader draws its own order, which the others can't follow."""
-    if any(isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler) for loader in loaders.values()):
+    if any(shuffles(loader) for loader in loaders.values()):
         warnings.warn(
             f"{' or '.join(loaders)} shuffles: unless all draw the same order, row i is another sample in each; "
             "use shuffle=False, or batches that are dicts with an 'id'",

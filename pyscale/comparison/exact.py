@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -37,12 +37,15 @@ class ExactStrategy:
         labels: What messages call the models.
         pairs: Which of them are compared: two different ones, or all of them.
         one_pass: Whether activations of several models come from one forward pass, mixed.
+        owned: Whether activations are nobody else's, so that they are kept without a copy.
     """
 
     least_samples = 1
 
-    def __init__(self, options: Options, labels: Sequence[str], pairs: Sequence[Pair], *, one_pass: bool) -> None:
-        self._options = options
+    def __init__(
+        self, options: Options, labels: Sequence[str], pairs: Sequence[Pair], *, one_pass: bool, owned: bool = False
+    ) -> None:
+        self._options, self._owned = options, owned
         self._labels, self._pairs = list(labels), list(pairs)
         self._same = len(pairs) > 1 or pairs[0][0] == pairs[0][1]
         self._one_pass = one_pass
@@ -86,10 +89,7 @@ class ExactStrategy:
         if self._moments is None:
             self._layers = [[(side, row) for row in names] for side, names in enumerate(rows)]
             self._check_memory()
-            names_x, names_y = ([self._name(layer) for layer in part] for part in (self._rows, self._columns))
-            if len(set(names_x)) < len(names_x):
-                raise ValueError(f"models and their layers have names that can't be told apart: {names_x}")
-            self._moments = AllPairsMoments(names_x, names_y, unequal="nan", sets=self._sets)
+            self._moments = self._empty_moments()
         with self._naming({**self._xs, **self._ys}):
             if self._same:
                 self._moments.update(self._named(self._xs))
@@ -97,6 +97,26 @@ class ExactStrategy:
                 self._moments.update(self._named(self._xs), self._named(self._ys))
         self._samples += samples
         self.begin(self._batch)
+
+    def take_part(self, side: int, row: str, activation: Tensor, *, last: bool) -> None:
+        """Take an activation, which comes whole: co-moments need all features of a sample at once."""
+        if not last:
+            raise ValueError(f"layer {row!r} of {self._labels[side]} came in parts")
+        self.take(side, row, activation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been gathered, between batches, as plain tensors, numbers, strings, lists and dicts."""
+        grids = [[side, row, [list(g) for g in found]] for (side, row), found in self._grids.items()]
+        moments = None if self._moments is None else self._moments.state_dict()
+        return {"samples": self._samples, "grids": grids, "moments": moments}
+
+    def load_state_dict(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned of the same models, whose layers ``rows`` names."""
+        self._samples = state["samples"]
+        self._grids.update({(side, row): [tuple(g) for g in found] for side, row, found in state["grids"]})
+        if state["moments"] is not None:
+            self._layers = [[(side, row) for row in names] for side, names in enumerate(rows)]
+            self._moments = self._empty_moments().load_state_dict(state["moments"])
 
     def scores(self) -> dict[Pair, Scores]:
         """Return the similarities of everything taken.
@@ -138,6 +158,12 @@ class ExactStrategy:
         i, j = self._pairs[0]
         return self._labels[i], self._labels[j]
 
+    def _empty_moments(self) -> AllPairsMoments:
+        names_x, names_y = ([self._name(layer) for layer in part] for part in (self._rows, self._columns))
+        if len(set(names_x)) < len(names_x):
+            raise ValueError(f"models and their layers have names that can't be told apart: {names_x}")
+        return AllPairsMoments(names_x, names_y, unequal="nan", sets=self._sets)
+
     def _name(self, layer: Layer) -> str:
         """Return what the moments call a layer: its own name, and its model's too where a set holds several models."""
         side, row = layer
@@ -154,7 +180,7 @@ class ExactStrategy:
     def _features(self, activation: Tensor, *, keep: bool) -> Tensor:
         features = features_for_moments(activation, self._options.features)
         shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
-        return features.clone() if keep and shared else features
+        return features.clone() if keep and shared and not self._owned else features
 
     @contextmanager
     def _naming(self, layers: Mapping[Layer, Tensor]) -> Iterator[None]:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from itertools import combinations_with_replacement, product
+from os import PathLike
 from typing import Any
 
+import torch
 from torch import nn
 
-from pyscale.comparison.batches import Forward, check_loader
+from pyscale.comparison.batches import Forward
 from pyscale.comparison.comparisons import Comparisons
-from pyscale.comparison.driver import Run
-from pyscale.comparison.engine import check_model, comparison_of
+from pyscale.comparison.driver import AnySide, Run
+from pyscale.comparison.engine import comparison_of
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, select_layers
-from pyscale.comparison.options import Estimator, Metric, Mode, Pair, resolve_options
+from pyscale.comparison.many_inputs import Models, Subject, by_name, chosen_loaders, named_subjects
+from pyscale.comparison.memory import free_memory
+from pyscale.comparison.options import Estimator, Metric, Mode, Options, Pair, resolve_options
+from pyscale.comparison.replaying import ReplayedSide
 from pyscale.comparison.result import Comparison
-from pyscale.comparison.scores import Scores
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, left_as_found
+from pyscale.comparison.stored.checkpoint import Checkpoint
+from pyscale.comparison.stored.engine import BATCH, check_features, describe_stores, run_stores, stored_comparison
+from pyscale.comparison.stored.plan import left_for_comparison
+from pyscale.comparison.stored.sides import StoredSide, align, choose_layers
 from pyscale.ops.gram import Kernel
+from pyscale.stores.store import Store
 
 
 def compare_many(
-    models: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
-    loader: Iterable[Any] | Mapping[str, Iterable[Any]],
+    models: Models,
+    loader: Iterable[Any] | Mapping[Any, Iterable[Any]] | None = None,
     *,
     build: Callable[[Any], nn.Module] | None = None,
-    layers: Layers | Mapping[str, Layers] = None,
+    layers: Layers | Mapping[Any, Layers] = None,
     metric: Metric = "cka",
     mode: Mode | None = None,
     kernel: Kernel = "linear",
@@ -36,11 +46,14 @@ def compare_many(
     bandwidth: float = 1.0,
     features: Features = "flatten",
     forward: Forward | None = None,
-    device: Any = None,
+    device: torch.device | str | None = None,
+    batch_size: int = BATCH,
     max_batches: int | None = None,
     permutations: int = 0,
     memory: int | str | None = None,
     seed: int = 0,
+    cache: str | PathLike[str] | None = None,
+    resume: bool = True,
     progress: bool = True,
 ) -> Comparisons:
     r"""Compare all pairs of models, each with itself too, every layer with every layer, in one pass over the data.
@@ -57,10 +70,12 @@ def compare_many(
 
     Args:
         models: Models by name, in the order they are shown, or (name, model) pairs; names may be numbers, such as the
-            steps of a training. With ``build``, a value that is no module is what to build one of.
-        loader: Batches for all models, or one loader for each by name: the same samples in the same order, each seen in
-            the model's own way (another resolution). Loaders that are one object are read once. Ids are checked as
-            by :func:`pyscale.compare`.
+            steps of a training. A store of activations (:func:`pyscale.open_store`), or the path of one, is compared
+            like the model it came of. With ``build``, a value that is neither module nor store is what to build one of.
+        loader: Batches for all models that run, or one loader for each by name: the same samples in the same order,
+            each seen in the model's own way (another resolution). Loaders that are one object are read once. Ids are
+            checked as by :func:`pyscale.compare`; stores find a batch's samples by id, or by their order where there
+            are no ids. None where there are stores only.
         build: Makes a module of a value: of a checkpoint's path, ``lambda path: ps.models.build("resnet18",
             weights=path)``; of a state dict, a function that makes the model and loads it.
         layers: As for :func:`pyscale.compare`, for all models, or by name.
@@ -72,19 +87,22 @@ def compare_many(
         features: "flatten", "pool" or "positions".
         forward: ``forward(model, batch)``, to be called instead of the usual rules.
         device: Where the models run; all of them are there at once.
+        batch_size: Samples a minibatch, where there are stores only.
         max_batches: Stop after that many.
         permutations: Size of the permutation null for ``pvalues``.
         memory: What Grams and sums, or co-moments, may take, in bytes or as "2GiB"; None is half of what is free.
         seed: Seed of the permutations.
+        cache: As for :func:`pyscale.compare_stores`, as is ``resume``; where there are stores only.
+        resume: Go on where the same comparison was stopped.
         progress: Show a progress bar.
 
     Returns:
         A mapping from (name, name) to :class:`Comparison`, with models beside models in one number a pair.
 
     Raises:
-        TypeError: A model is no module, and there is no ``build``; a loader is no iterable of batches.
-        ValueError: There is no model, two bear one name, loaders or layers are not those of the models; or as for
-            :func:`pyscale.compare`.
+        TypeError: A model is neither module nor store, and there is no ``build``; a loader is no iterable of batches.
+        ValueError: There is no model, two bear one name, loaders or layers are not those of the models, a store has
+            other samples than the others; or as for :func:`pyscale.compare` and :func:`pyscale.compare_stores`.
 
     Example:
         >>> import torch
@@ -106,20 +124,82 @@ def compare_many(
         max_batches=max_batches,
         memory=memory,
     )
-    modules = _named_modules(models, build)
-    loaders, places = _loaders(loader, list(modules))
-    chosen = _by_name(layers, list(modules), argument="layers")
-    sides = [
-        Side(name, model, select_layers(model, chosen[name], argument=f"layers of {name!r}"), forward, places[name])
-        for name, model in modules.items()
-    ]
-    pairs = _pairs(len(sides), metric)
+    with ExitStack() as stack:
+        subjects = named_subjects(models, build, stack)
+        chosen = by_name(layers, list(subjects), argument="layers")
+        pairs = _pairs(len(subjects), metric)
+        if all(isinstance(subject, Store) for subject in subjects.values()):
+            if loader is not None:
+                raise ValueError("loader is given, but no model runs: stores hold activations already")
+            stores = {name: store for name, store in subjects.items() if isinstance(store, Store)}
+            found = _of_stores(
+                stores, chosen, options, pairs, batch_size=batch_size, cache=cache, resume=resume, progress=progress
+            )
+        else:
+            found = _of_models(subjects, chosen, loader, options, pairs, forward, device, progress=progress)
+    names = list(subjects)
+    return Comparisons(names, {(names[i], names[j]): _named(names[i], names[j], c) for (i, j), c in found.items()})
+
+
+def _of_models(
+    subjects: Mapping[str, Subject],
+    chosen: Mapping[str, Any],
+    loader: Iterable[Any] | Mapping[Any, Iterable[Any]] | None,
+    options: Options,
+    pairs: list[Pair],
+    forward: Forward | None,
+    device: torch.device | str | None,
+    *,
+    progress: bool,
+) -> dict[Pair, Comparison]:
+    modules = {name: subject for name, subject in subjects.items() if isinstance(subject, nn.Module)}
+    loaders, places = chosen_loaders(loader, list(modules))
+    sides: list[AnySide] = []
+    for name, subject in subjects.items():
+        argument = f"layers of {name!r}"
+        if isinstance(subject, nn.Module):
+            selection = select_layers(subject, chosen[name], argument=argument)
+            sides.append(Side(name, subject, selection, forward, places[name]))
+        else:
+            sides.append(ReplayedSide(name, subject, choose_layers(subject, chosen[name], argument)))
+            check_features(subject, options)
     where = None if device is None else check_device(device)
     with left_as_found(*dict.fromkeys(modules.values()), device=where):
         run = Run(options, sides, pairs, device=where)
         scores = run.over(loaders, progress=progress)
-    names = list(modules)
-    return Comparisons(names, {(names[i], names[j]): _named(run, (i, j), found) for (i, j), found in scores.items()})
+    return {pair: comparison_of(run, pair, found) for pair, found in scores.items()}
+
+
+def _of_stores(
+    stores: Mapping[str, Store],
+    chosen: Mapping[str, Any],
+    options: Options,
+    pairs: list[Pair],
+    *,
+    batch_size: int,
+    cache: str | PathLike[str] | None,
+    resume: bool,
+    progress: bool,
+) -> dict[Pair, Comparison]:
+    sides = [
+        StoredSide(name, store, choose_layers(store, chosen[name], f"layers of {name!r}"))
+        for name, store in stores.items()
+    ]
+    align(sides)
+    for side in sides:
+        check_features(side.store, options)
+    budget = free_memory(torch.device("cpu")) if options.memory is None else left_for_comparison(options.memory)
+    description = {"many": list(stores), **describe_stores(sides), "options": asdict(options), "batch_size": batch_size}
+    checkpoint = Checkpoint(cache, description, resume=resume)
+    run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint)
+    scores = run.over(progress=progress)
+    for side in sides:
+        side.store.check_unchanged()
+    checkpoint.remove()
+    return {
+        (i, j): stored_comparison(sides[i], sides[j], options, found, run, batch_size)
+        for (i, j), found in scores.items()
+    }
 
 
 def _pairs(models: int, metric: Metric) -> list[Pair]:
@@ -129,65 +209,7 @@ def _pairs(models: int, metric: Metric) -> list[Pair]:
     return list(combinations_with_replacement(range(models), 2))
 
 
-def _named(run: Run, pair: Pair, scores: Scores) -> Comparison:
-    """Return what a run found about two models, by the names that the user gave them."""
-    found = comparison_of(run, pair, scores)
-    (x, y), kinds = (run.sides[place].tap.label for place in pair), (found.meta["model_x"], found.meta["model_y"])
-    meta = {**found.meta, "model_x": x, "model_y": y, "class_x": kinds[0], "class_y": kinds[1]}
-    return replace(found, meta=meta)
-
-
-def _named_modules(
-    models: Mapping[Any, Any] | Iterable[tuple[Any, Any]], build: Callable[[Any], nn.Module] | None
-) -> dict[str, nn.Module]:
-    """Return the modules by name, those built that are none yet."""
-    pairs = list(models.items() if isinstance(models, Mapping) else models)
-    if not pairs:
-        raise ValueError("models is empty; expected at least one model")
-    modules: dict[str, nn.Module] = {}
-    for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise TypeError(f"models holds a {type(pair).__name__}; expected a mapping, or (name, model) pairs")
-        name, model = str(pair[0]), pair[1]
-        if name in modules:
-            raise ValueError(f"models holds the name {name!r} twice; every model needs a name of its own")
-        if build is not None and not isinstance(model, nn.Module):
-            model = build(model)
-        if build is None and not isinstance(model, nn.Module):
-            raise TypeError(
-                f"models[{name!r}] is a {type(model).__name__}; expected a torch.nn.Module, or build= to make one of it"
-            )
-        check_model(model, f"models[{name!r}]")
-        modules[name] = model
-    return modules
-
-
-def _loaders(
-    loader: Iterable[Any] | Mapping[Any, Iterable[Any]], names: list[str]
-) -> tuple[dict[str, Iterable[Any]], dict[str, int]]:
-    """Return the loaders by what errors call them, each once, and for every model the place of its own."""
-    if not isinstance(loader, Mapping):
-        check_loader(loader, "loader")
-        return {"loader": loader}, dict.fromkeys(names, 0)
-    given = _by_name(loader, names, argument="loader")
-    loaders: dict[str, Iterable[Any]] = {}
-    places: dict[str, int] = {}
-    for name, own in given.items():
-        check_loader(own, f"loader[{name!r}]")
-        known = [place for place, other in enumerate(loaders.values()) if other is own]
-        places[name] = known[0] if known else len(loaders)
-        if not known:
-            loaders[f"loader[{name!r}]"] = own
-    return loaders, places
-
-
-def _by_name(given: Any, names: list[str], *, argument: str) -> dict[str, Any]:
-    """Return one value for each model: the one given for all, or those given by name."""
-    if not isinstance(given, Mapping):
-        if isinstance(given, Iterator):
-            given = list(given)  # it is read once for each model
-        return dict.fromkeys(names, given)
-    by_name = {str(name): value for name, value in given.items()}
-    if set(by_name) != set(names):
-        raise ValueError(f"{argument} is given for {list(by_name)}; expected one for each model: {names}")
-    return {name: by_name[name] for name in names}
+def _named(x: str, y: str, found: Comparison) -> Comparison:
+    """Return a comparison of two models by the names that the user gave them."""
+    kinds = {"class_x": found.meta["model_x"], "class_y": found.meta["model_y"]}
+    return replace(found, meta={**found.meta, "model_x": x, "model_y": y, **kinds})

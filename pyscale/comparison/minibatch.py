@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from pyscale.comparison.side_streams import SideStreams
 from pyscale.metrics import MinibatchCKA, PermutationNull
 from pyscale.metrics.packing import Attempt, Attempts, attempt, attempt_exactly, pack
 from pyscale.metrics.pair_sums import MAX_BLOCKS, without_constant
-from pyscale.ops import hsic_pairs
+from pyscale.ops import PackedGram, hsic_pairs
 
 
 class MinibatchStrategy:
@@ -82,6 +83,27 @@ class MinibatchStrategy:
                 metric.update_packed(x.values, y.values, samples, x.constant, y.constant, check=False)
         return False
 
+    def take_part(self, side: int, row: str, activation: Tensor, *, last: bool) -> None:
+        """Take an activation some features at a time, (n, p) each: linear Grams of parts add up to that of the whole.
+
+        An activation that comes whole is one part, of any shape.
+        """
+        self._grams[side].take_part(row, activation, last=last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been summed, between batches, as plain tensors, numbers, strings, lists and dicts."""
+        return {
+            "metrics": [metric.state_dict() for metric in self._metrics.values()],
+            "nulls": [null.state_dict() for null in self._nulls.values()],
+        }
+
+    def load_state_dict(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned of the same models, whose layers ``rows`` names."""
+        for (i, j), summed in zip(self._pairs, state["metrics"], strict=False):  # none before the first batch
+            self._metrics[i, j] = self._metric(i, j, rows).load_state_dict(summed)
+        for null, summed in zip(self._nulls.values(), state["nulls"], strict=True):
+            null.load_state_dict(summed)
+
     def scores(self) -> dict[Pair, Scores]:
         """Return the similarities of everything taken.
 
@@ -114,12 +136,11 @@ class MinibatchStrategy:
         return all(trusted)
 
     def _begin_metrics(self, rows: Sequence[list[str]]) -> None:
-        options = self._options
-        for i, j in self._pairs:
-            sets = self._labels[i], self._labels[j]
-            self._metrics[i, j] = MinibatchCKA(
-                rows[i], rows[j], kernel=options.kernel, bandwidth=options.bandwidth, sets=sets
-            )
+        self._metrics = {(i, j): self._metric(i, j, rows) for i, j in self._pairs}
+
+    def _metric(self, i: int, j: int, rows: Sequence[list[str]]) -> MinibatchCKA:
+        options, sets = self._options, (self._labels[i], self._labels[j])
+        return MinibatchCKA(rows[i], rows[j], kernel=options.kernel, bandwidth=options.bandwidth, sets=sets)
 
     def _add_all(self, grams: Attempts, rows: Sequence[list[str]], samples: int) -> None:
         """Add a batch to the sums of all pairs of models: one product of all layers with all layers."""
@@ -163,9 +184,10 @@ class _Grams:
         self._streams = streams
         self._batch = 0
         self._packed: dict[str, Attempt] = {}
+        self._parts: PackedGram | None = None  # of the activation whose parts are coming
 
     def begin(self, batch: int) -> None:
-        self._batch = batch
+        self._batch, self._parts = batch, None
         self._packed.clear()
 
     def take(self, row: str, activation: Tensor, *, deferred: bool) -> None:
@@ -174,6 +196,18 @@ class _Grams:
         with self._streams.reading(activation.device) as read:
             x = flatten_for_gram(activation) if self._options.features == "flatten" else pool(activation)
             self._packed[row] = self._attempt(row, x, read) if deferred else self._settled(row, x, activation)
+
+    def take_part(self, row: str, activation: Tensor, *, last: bool) -> None:
+        if self._parts is None and last:
+            self.take(row, activation, deferred=False)
+            return
+        part, whole = self._settled(row, activation, activation), self._parts
+        values, constant = part.values.double(), part.constant
+        if whole is not None:
+            values, constant = values.add_(whole.values), constant & whole.constant
+        self._parts = None if last else PackedGram(values, constant)
+        if last:
+            self._packed[row] = Attempt.settled(PackedGram(values.to(part.values.dtype), constant))
 
     def handed_over(self, rows: list[str]) -> Iterator[Attempt]:
         """Yield the packed Grams in the order of ``rows``, and let go of them."""

@@ -9,23 +9,22 @@ from typing import Any
 
 import torch
 
-from pyscale.comparison.driver import Run
-from pyscale.comparison.sides import Side
+from pyscale.comparison.driver import AnySide, Run
 from pyscale.ops import build_info
 
 
-def describe_run(run: Run, x: Side, y: Side) -> dict[str, Any]:
+def describe_run(run: Run, x: AnySide, y: AnySide) -> dict[str, Any]:
     """Return options, data, two models, versions and machine of a finished run, as JSON types only."""
-    skipped = {side.tap.label: dict(side.tap.skipped) for side in (x, y)}
+    skipped = {side.label: dict(side.skipped) for side in (x, y)}
     return {
         **asdict(run.options),
-        "model_x": type(x.inner).__name__,
-        "model_y": type(y.inner).__name__,
+        "model_x": x.kind,
+        "model_y": y.kind,
         "samples": run.samples,
         "batches": run.batches,
         "skipped_batches": run.skipped,
         "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
-        "dtype": sorted(x.tap.dtypes | y.tap.dtypes),
+        "dtype": sorted(x.dtypes | y.dtypes),
         **describe_machine(run.device),
     }
 

@@ -1,7 +1,7 @@
 """A study's numbers for machines: two CSV tables and one JSON document.
 
 ``networks.csv`` has one line a network, ``layers.csv`` one line for each layer of each network and similarity, at its
-counterpart in the baseline, and ``pairs.csv``, where all pairs were asked for, one for each two networks and similarity.
+counterpart in the baseline, and ``pairs.csv``, where all pairs were asked for, one for each two networks and metric.
 ``study.json`` holds everything, whole matrices included; its ``schema`` is raised when a reader of the older one would
 be misled::
 

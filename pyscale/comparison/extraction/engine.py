@@ -1,0 +1,185 @@
+"""From a model and a loader to a store, taken up where an earlier run stopped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyscale.comparison.batches import Forward, check_loader, shuffles
+from pyscale.comparison.extraction.digests import batch_digest
+from pyscale.comparison.extraction.extracting import Extraction
+from pyscale.comparison.extraction.settings import Existing, check_same, describe_settings, find_existing
+from pyscale.comparison.features import Features
+from pyscale.comparison.layers import Layers, select_layers
+from pyscale.comparison.sides import Side
+from pyscale.comparison.state import check_device, check_initialised, home, left_as_found
+from pyscale.ops.gram import check_choice
+from pyscale.stores.lock import writing_alone
+from pyscale.stores.opening import open_store
+from pyscale.stores.places import Place, place_of
+from pyscale.stores.sample_ids import as_ids, hash_ids
+from pyscale.stores.store import SampleId, Store
+from pyscale.stores.zarr_writer import StoreWriter
+
+
+def extract(
+    model: nn.Module,
+    loader: Iterable[Any],
+    path: str | PathLike[str],
+    *,
+    layers: Layers = None,
+    features: Features = "flatten",
+    sample_ids: Iterable[SampleId] | None = None,
+    forward: Forward | None = None,
+    device: torch.device | str | None = None,
+    max_batches: int | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> Store:
+    """Write the activations of a model's layers to a Zarr store, to be compared later, as often as one likes.
+
+    The model runs as in :func:`pyscale.compare`; every activation is copied inside its hook and written by a thread
+    beside the forward pass. At most 256 MiB of them wait, or one activation. A layer is one array (samples, ...) that
+    keeps the activation's shape and its numbers exactly, compressed where that is worth it, with a checksum a chunk.
+
+    A run that is stopped, however that comes about, leaves a store that says that it is unfinished. The same call goes
+    on from its last whole chunks, and ends with the same bytes as a run that was not stopped, if model, data and
+    machine give the same bits. Batches that are done are drawn from the loader again, but not computed. Where a
+    finished store of the same settings is there, it is returned as it is.
+
+    Args:
+        model: Any module; wrappers are seen through.
+        loader: Batches, as in :func:`pyscale.compare`, in an order that is the same each time.
+        path: A folder that is not there yet, such as "acts.zarr", or an address of fsspec: ``s3://bucket/acts.zarr``.
+        layers: Names, glob patterns or module types, one or several; None is every leaf that computes.
+        features: "flatten" keeps all numbers, "pool" the means over all but samples and channels. ("positions" is read
+            from what "flatten" keeps.)
+        sample_ids: An id for every sample, whole numbers or strings. None takes those of dict batches under the key
+            "id", "ids", "sample_id", "sample_ids" or "index"; where there are none, samples go by their places.
+        forward: ``forward(model, batch)``, to be called instead of the rules of :func:`pyscale.compare`.
+        device: Where the model runs; None is where it is.
+        max_batches: Stop after that many.
+        resume: Go on with an unfinished store of the same settings; False begins anew.
+        progress: Show a progress bar.
+
+    Returns:
+        The finished store, open for reading.
+
+    Raises:
+        TypeError: ``model`` is no module, or ``loader`` no iterable of batches.
+        ValueError: A store with other settings is there; a layer doesn't exist, never ran, changes its shape, or gives
+            NaN or infinity; ids are missing or not unique.
+        FileExistsError: Something else is there.
+        LockedStoreError: Another process is writing to the store (an OSError).
+        OSError: It can't be written, as on a full disk; what was written stays, and the same call goes on.
+        ImportError: A library of the ``store`` extra is missing.
+
+    Example:
+        >>> import tempfile, torch
+        >>> import pyscale as ps
+        >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU())
+        >>> batches = [torch.randn(32, 8) for _ in range(4)]
+        >>> store = ps.extract(net, batches, tempfile.mkdtemp() + "/acts.zarr", progress=False)
+        >>> {name: layer.shape for name, layer in store.layers.items()}
+        {'0': (128, 16), '1': (128, 16)}
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    check_initialised(model, "model")
+    check_loader(loader, "loader")
+    _check_features(features)
+    if max_batches is not None and (type(max_batches) is not int or max_batches < 1):
+        raise ValueError(f"max_batches is {max_batches!r}; expected a positive whole number")
+    ids = None if sample_ids is None else as_ids(sample_ids, "sample_ids")
+    side = Side("the model", model, select_layers(model, layers), forward)
+    where = None if device is None else check_device(device)
+    runs_on = where or home(model) or torch.device("cpu")
+    settings = describe_settings(
+        model,
+        side.tap.selection,
+        features=features,
+        forward=forward,
+        max_batches=max_batches,
+        given_ids=None if ids is None else hash_ids(ids),
+        device=runs_on,
+    )
+    place = place_of(path)
+    with writing_alone(place):
+        existing = find_existing(place)
+        if existing is not None and (existing.complete or resume):
+            check_same(place.address, existing, settings)
+        if existing is not None and existing.complete:
+            _check_first_batch(place, existing, loader)
+            return open_store(path)
+        writer = StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
+        extraction = Extraction(writer, side, features=features, device=runs_on)
+        with _explained(place, writer), left_as_found(model, device=where):
+            extraction.over(loader, max_batches, progress=progress)
+            writer.finish(_all_ids(ids, extraction, loader, writer))
+    return open_store(path)
+
+
+def _check_features(features: Features) -> None:
+    if features == "positions":
+        raise ValueError(
+            "features is 'positions', which a store need not be made for: extract with features='flatten', which keeps "
+            "the activation's shape, and give features='positions' to compare_stores"
+        )
+    check_choice("features", features, ("flatten", "pool"))
+
+
+def _check_first_batch(place: Place, existing: Existing, loader: Iterable[Any]) -> None:
+    """Raise ValueError where the loader's first batch isn't the one that a finished store begins with."""
+    recorded = existing.attributes.get("inputs")
+    batches = iter(loader)
+    if batches is loader or not isinstance(recorded, dict):
+        return  # a generator, which would lose its first batch
+    first = next(batches, None)
+    if first is None or batch_digest("", first) != recorded.get("first_batch"):
+        raise ValueError(
+            f"{place.address} is a complete store of other samples: the loader's first batch is another one; choose a "
+            f"new name, or remove it first"
+        )
+
+
+def _all_ids(
+    given: tuple[SampleId, ...] | None, extraction: Extraction, loader: Iterable[Any], writer: StoreWriter
+) -> tuple[SampleId, ...] | None:
+    """Return the ids of all samples, or None where there are none."""
+    samples = 0 if writer.progress is None else writer.progress.samples
+    if given is not None:
+        if len(given) != samples:
+            raise ValueError(f"sample_ids has {len(given)} ids, and the loader gave {samples} samples")
+        return given
+    if extraction.ids is not None:
+        return as_ids(extraction.ids, "ids of the loader's batches")
+    if shuffles(loader):
+        warnings.warn(
+            "loader shuffles and its batches have no ids: nobody will know which sample a row is; use shuffle=False, "
+            "batches that are dicts with an 'id', or sample_ids=",
+            UserWarning,
+            stacklevel=4,
+        )
+    return None
+
+
+@contextmanager
+def _explained(place: Place, writer: StoreWriter) -> Iterator[None]:
+    """Say of what the system refuses how much is written already, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        samples = 0 if writer.progress is None else writer.progress.samples
+        raise OSError(
+            error.errno,
+            f"{error.strerror}, writing {place.address}; {samples} samples of it are whole and stay. Remove the cause "
+            f"and extract again with the same arguments, which goes on from there",
+        ) from error

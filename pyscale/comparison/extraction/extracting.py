@@ -1,0 +1,145 @@
+"""Running a model over data and writing what its layers give, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyscale.comparison.batches import batch_ids, count_batches, count_samples
+from pyscale.comparison.extraction.digests import batch_digest
+from pyscale.comparison.features import pool
+from pyscale.comparison.sides import Side
+from pyscale.metrics.validity import describe_nonfinite
+from pyscale.stores.writing_thread import WritingThread
+from pyscale.stores.zarr_reader import TYPES
+from pyscale.stores.zarr_writer import Progress, StoreWriter
+
+_OTHER_INPUTS = (
+    "the loader gives other samples, or other batches of them, than the interrupted run saw; a run is taken up with "
+    "the same loader in the same order (no shuffling, no random augmentation), or begun anew with resume=False"
+)
+
+
+class Extraction:
+    """An extraction under way.
+
+    Args:
+        writer: The store.
+        side: The model.
+        features: "flatten" or "pool".
+        device: Where the model runs.
+
+    Attributes:
+        ids: Of the samples so far, from batches that have them; None where there is one that has not.
+    """
+
+    def __init__(self, writer: StoreWriter, side: Side, *, features: str, device: torch.device) -> None:
+        self.ids: list[Any] | None = []
+        self._writer, self._side = writer, side
+        self._pooled, self._device = features == "pool", device
+        self._before = writer.progress  # of the interrupted run
+        self._from = writer.resumable  # samples before it need no forward pass
+        self._there: dict[str, int] = {}  # samples of each layer that are written already
+        self._samples, self._digest, self._first = 0, "", ""
+        self._ran = False
+
+    def over(self, loader: Iterable[Any], max_batches: int | None, *, progress: bool) -> None:
+        """Write everything the loader gives.
+
+        Raises:
+            ValueError: There is nothing, or something that can't be stored.
+        """
+        total = count_batches(loader, max_batches)
+        name = f"{type(self._side.inner).__name__} -> store"
+        batches = 0
+        with (
+            WritingThread() as thread,
+            self._side.tap,
+            tqdm(total=total, desc=name, unit="batch", disable=not progress) as bar,
+        ):
+            for number, batch in enumerate(islice(loader, max_batches)):
+                self._add(number, batch, thread)
+                batches += 1
+                bar.update()
+        if batches == 0:
+            raise ValueError("loader is empty; expected at least one batch")
+        if self._before is not None and batches < self._before.batches:
+            raise ValueError(f"the loader ended after {batches} batches: {_OTHER_INPUTS}")
+
+    def _add(self, number: int, batch: Any, thread: WritingThread) -> None:
+        samples, ids = count_samples(batch), batch_ids(batch)
+        self.ids = None if self.ids is None or ids is None else [*self.ids, *ids]
+        self._digest = batch_digest(self._digest, batch)
+        self._first = self._first or self._digest
+        if samples is None or self._samples + samples > self._from or not self._known(number):
+            samples = self._forward(number, batch, samples, thread)
+        self._samples += samples
+        progress = Progress(number + 1, self._samples, self._digest, self._first)
+        if self._known(number):
+            self._check_inputs(progress)
+        else:
+            thread.put(0, partial(self._writer.record, progress))
+
+    def _forward(self, number: int, batch: Any, samples: int | None, thread: WritingThread) -> int:
+        tap = self._side.tap
+
+        def take(row: str, activation: Tensor) -> None:
+            there = max(self._writer_has(row) - self._samples, 0)
+            if there >= len(activation):
+                return
+            rows = self._stored_form(row, activation[there:])
+            subject = f"activations of layer {row!r} in batch {number}"
+            thread.put(rows.nbytes, partial(self._append, row, rows, subject))
+
+        with tap.recording(take, number, samples):
+            self._side.call(batch, self._device)
+        if not self._ran:
+            self._ran = True
+            self._fix_layers(thread)
+        return tap.samples or 0
+
+    def _writer_has(self, row: str) -> int:
+        """Return how many of a layer's first samples the interrupted run wrote."""
+        return self._there.setdefault(row, self._writer.written(row) if self._before is not None else 0)
+
+    def _fix_layers(self, thread: WritingThread) -> None:
+        """Write down which layers there are, or hold them against what the interrupted run wrote down."""
+        rows, writer = list(self._side.tap.rows), self._writer
+        if self._before is None:
+            thread.put(0, partial(writer.set_layers, rows, dict(self._side.tap.skipped)))
+        elif rows != writer.layers:
+            raise ValueError(f"the model's layers are {rows}, and the interrupted run wrote {writer.layers}")
+
+    def _stored_form(self, row: str, activation: Tensor) -> Tensor:
+        """Return what is stored of an activation, in memory of its own on the CPU."""
+        rows = pool(activation) if self._pooled else activation
+        if rows.dtype not in TYPES.values():
+            raise ValueError(f"layer {row!r} has dtype {rows.dtype}; a store takes {', '.join(TYPES)}")
+        return torch.empty(rows.shape, dtype=rows.dtype).copy_(rows)
+
+    def _append(self, row: str, rows: Tensor, subject: str) -> None:
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(rows))).all()):
+            raise ValueError(
+                f"{subject} hold {describe_nonfinite(rows)}. What was written before stays: mend the model or the data "
+                f"and extract again, or leave the layer out"
+            )
+        self._writer.append(row, rows)
+
+    def _known(self, number: int) -> bool:
+        """Return whether the interrupted run recorded this batch."""
+        return self._before is not None and number < self._before.batches
+
+    def _check_inputs(self, progress: Progress) -> None:
+        """Raise ValueError where the batches so far aren't those that the interrupted run recorded."""
+        before = self._before
+        if before is None:
+            return
+        same_end = progress.batches < before.batches or progress == before
+        if progress.first != before.first or not same_end:
+            raise ValueError(f"batch {progress.batches - 1}: {_OTHER_INPUTS}")

@@ -1,0 +1,81 @@
+"""What a comparison of stores knows so far, on disk, so that one that was stopped goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyscale.comparison.files import replacing
+
+SECONDS = 60.0  # between checkpoints; a comparison that takes less writes none
+
+
+class Checkpoint:
+    """The state of one comparison under a name that says what is compared.
+
+    Args:
+        folder: Where; None is ``pyscale/comparisons`` in the user's cache folder.
+        description: All that the result depends on, JSON types.
+        resume: Whether an older state is taken up.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, description: Any, *, resume: bool) -> None:
+        key = hashlib.blake2b(json.dumps(description, sort_keys=True).encode(), digest_size=16).hexdigest()
+        self.path = (_cache() if folder is None else Path(folder)) / f"{key}.state"
+        self._resume = resume
+        self._last = time.monotonic()
+        self._failed = False
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return not self._failed and time.monotonic() - self._last >= SECONDS
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state that was written last, or None where there is none that can be used."""
+        if not self._resume:
+            return None
+        try:
+            state = torch.load(io.BytesIO(self.path.read_bytes()), map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            warnings.warn(
+                f"{self.path} can't be read, so the comparison begins anew: {error}", UserWarning, stacklevel=2
+            )
+            return None
+        return state if isinstance(state, dict) else None
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state; where that fails, say so once and go on without."""
+        self._last = time.monotonic()
+        if self._failed:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as file:
+                torch.save(state, file)
+        except OSError as error:
+            self._failed = True
+            warnings.warn(
+                f"{self.path} can't be written ({error.strerror}): the comparison goes on, but could not be taken up",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def remove(self) -> None:
+        """Forget the state of a comparison that is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "pyscale" / "comparisons"

@@ -1,0 +1,80 @@
+"""Appending to a store beside the forward pass: a thread that takes activations from a queue of bounded size."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+MOST_BYTES = 256 * 2**20  # that wait in the queue, or one activation where it alone has more
+
+
+class WritingThread:
+    """A thread that does jobs in their order. An error in one of them is raised where the next is given, or at the end.
+
+    Inside the ``with`` block the thread runs. When it is left, all jobs have been done, or, after an error in the
+    block, what was waiting is dropped.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most = most_bytes
+        self._jobs: deque[tuple[int, Callable[[], None]]] = deque()
+        self._waiting = 0  # bytes, the job in progress included
+        self._changed = threading.Condition()
+        self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="pyscale store writer", daemon=True)
+
+    def __enter__(self) -> WritingThread:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closed = True
+            if error is not None:
+                self._jobs.clear()
+            self._changed.notify_all()
+        self._thread.join()
+        if error is None:
+            self._raise()
+
+    def put(self, size: int, job: Callable[[], None]) -> None:
+        """Queue a job that holds so many bytes, once there is room for them; raise what an earlier one raised."""
+        with self._changed:
+            while self._error is None and self._jobs and self._waiting + size > self._most:
+                self._changed.wait()
+            self._raise()
+            self._jobs.append((size, job))
+            self._waiting += size
+            self._changed.notify_all()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs and not self._closed:
+                    self._changed.wait()
+                if not self._jobs:
+                    return
+                size, job = self._jobs[0]
+            try:
+                job()
+            except BaseException as error:
+                with self._changed:
+                    self._error = error
+                    self._jobs.clear()
+                    self._changed.notify_all()
+                return
+            del job
+            with self._changed:
+                if self._jobs:
+                    self._jobs.popleft()
+                self._waiting -= size
+                self._changed.notify_all()
