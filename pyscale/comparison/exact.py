@@ -181,6 +181,8 @@ class ExactStrategy:
 
     def _empty_moments(self) -> AllPairsMoments:
         names_x, names_y = ([self._name(layer) for layer in part] for part in (self._rows, self._columns))
+        if len(set(names_x)) < len(names_x):
+            raise ValueError(f"models and their layers have names that can't be told apart: {names_x}")
         return AllPairsMoments(names_x, names_y, unequal="nan", sets=self._sets)
 
     def _name(self, layer: Layer) -> str:

@@ -9,19 +9,18 @@ from typing import Any
 
 import torch
 
-from pyscale.comparison.driver import Run
-from pyscale.comparison.sides import Side
+from pyscale.comparison.driver import AnySide, Run
 from pyscale.ops import build_info
 
 
-def describe_run(run: Run, x: Side, y: Side) -> dict[str, Any]:
+def describe_run(run: Run, x: AnySide, y: AnySide) -> dict[str, Any]:
     """Return options, data, two models, versions and machine of a finished run, as JSON types only."""
     tally, places = run.tally, [run.sides.index(side) for side in (x, y)]
-    skipped = {run.sides[k].tap.label: tally.skipped_layers[k] for k in places}
+    skipped = {run.sides[k].label: tally.skipped_layers[k] for k in places}
     return {
         **asdict(run.options),
-        "model_x": type(x.inner).__name__,
-        "model_y": type(y.inner).__name__,
+        "model_x": x.kind,
+        "model_y": y.kind,
         "samples": tally.samples,
         "batches": tally.batches,
         "skipped_batches": tally.skipped,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pyscale.comparison.replaying import ReplayedSide
 from pyscale.comparison.sides import Side
 from pyscale.distributed import Dealt
 
@@ -22,11 +23,11 @@ class Tally:
     dtypes: list[list[str]] = field(default_factory=list)  # of each model
     dealt: dict[str, Any] = field(default_factory=dict)  # what tells whether all processes shared the same minibatches
 
-    def see(self, sides: Sequence[Side], loaders: Iterable[Dealt]) -> None:
+    def see(self, sides: Sequence[Side | ReplayedSide], loaders: Iterable[Dealt]) -> None:
         """Note what the models' taps and the loaders know once all batches have been seen."""
         self.rows = [list(side.rows) for side in sides]
-        self.skipped_layers = [dict(side.tap.skipped) for side in sides]
-        self.dtypes = [sorted(side.tap.dtypes) for side in sides]
+        self.skipped_layers = [dict(side.skipped) for side in sides]
+        self.dtypes = [sorted(side.dtypes) for side in sides]
         self.dealt = {name: value for dealt in loaders for name, value in dealt.fingerprint().items()}
 
     def state(self) -> dict[str, Any]:

@@ -186,6 +186,54 @@ class MinibatchCKA(Metric):
         self._add(names, v, w, n, constant_v, constant_w, number=number, check=check)
         return self
 
+    @plain_tensors()
+    def update_products(
+        self,
+        products: Tensor,
+        xx: Tensor,
+        yy: Tensor,
+        n: int,
+        constant_v: Tensor,
+        constant_w: Tensor,
+        *,
+        same: bool,
+        number: int | None = None,
+    ) -> Self:
+        """Add one minibatch whose products are known: for those who form them for many sets of layers at once.
+
+        ``rows`` and ``columns`` must have been given to the constructor.
+
+        Args:
+            products: <U(K), U(L)> of all pairs of layers, (L, M), float64, 0 where one is constant to rounding.
+            xx: |U(K)|² of the first set's layers, (L,).
+            yy: |U(L)|² of the second's, (M,).
+            n: Samples in the minibatch; below 4 it is skipped and the products are not looked at.
+            constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
+            constant_w: The same of the second set, shape (M,).
+            same: Whether it is a set with itself.
+            number: As for :meth:`update`.
+
+        Returns:
+            The metric itself.
+
+        Raises:
+            ValueError: The shapes do not fit.
+        """
+        self._check_whole()
+        rows, columns = self._names.rows, self._names.columns
+        if rows is None or columns is None:
+            raise ValueError("update_products needs the names of the layers: give rows and columns to MinibatchCKA")
+        names = self._names.agreed(rows, columns, same)
+        if n < _LEAST:
+            self._skip(names)
+            return self
+        found = tuple(products.shape), tuple(xx.shape), tuple(yy.shape)
+        expected = (len(rows), len(columns)), (len(rows),), (len(columns),)
+        if found != expected:
+            raise ValueError(f"products, xx and yy have shapes {found}; expected {expected}")
+        self._add_products(names, products, xx, yy, n, constant_v, constant_w, number=number)
+        return self
+
     def self_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the sums of |U|² over minibatches of both sets, (L,) and (M,): what a permutation null divides by."""
         _, xx, yy = self._seen().totals()
@@ -241,6 +289,20 @@ class MinibatchCKA(Metric):
         yy = xx if same else 2 * _squares(w)
         if check:
             self._check_sums(names, xx, yy)
+        self._add_products(names, numerator, xx, yy, n, constant_v, constant_w, number=number)
+
+    def _add_products(
+        self,
+        names: LayerNames,
+        numerator: Tensor,
+        xx: Tensor,
+        yy: Tensor,
+        n: int,
+        constant_v: Tensor,
+        constant_w: Tensor,
+        *,
+        number: int | None = None,
+    ) -> None:
         place = number if number is not None else 0 if self._sums is None else self._sums.end
         sums = PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w), place)
         with self._whole():

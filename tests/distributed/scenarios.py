@@ -84,6 +84,13 @@ def shuffled(rank):
     return compared(loader(shuffle=True))
 
 
+def many(**options):
+    """Return one comparison that depends on all pairs of three models: the tables side by side, of one pair."""
+    x, y = networks()
+    found = ps.compare_many({"x": x, "y": y, "z": networks()[0]}, loader(), progress=False, **options)
+    return found["x", "y"]
+
+
 # Each takes (rank, size); one process is (0, 1).
 SCENARIOS = {
     "map-style": lambda rank, size: compared(loader()),
@@ -109,6 +116,8 @@ SCENARIOS = {
     "positions": lambda rank, size: ps.compare(
         *wide_networks(), loader(), mode="exact", features="positions", progress=False
     ),
+    "many models": lambda rank, size: many(),
+    "many models, exact": lambda rank, size: many(metric="cca_r2", features="pool"),
     "own shares": own_share,
     "DistributedSampler": lambda rank, size: compared(
         distributed_loader(rank, size, shuffle=True, seed=3) if size > 1 else Unlike(True).batches()

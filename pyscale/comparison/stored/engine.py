@@ -140,7 +140,7 @@ def compare_stores(
         align([x, y])
         same = x.store is y.store and x.rows == y.rows
         for side in (x, y):
-            check_features(side, options)
+            check_features(side.store, options)
         if not crew.alone:
             crew.agree("compare_stores", _described_call(options, batch_size, x, y))
             budget = crew.on_first(lambda: budget) // (2 if options.mode == "exact" else 1)  # others' co-moments
@@ -207,7 +207,7 @@ def compare_pair(
     state = None
     if crew.first:
         scores = _joined(x, y or x, parts)
-        state = _comparison(x, y or x, options, scores, finished[0][2], batch_size, len(blocks)).state()
+        state = stored_comparison(x, y or x, options, scores, finished[0][2], batch_size, len(blocks)).state()
     result = Comparison.from_state(crew.broadcast(state))
     for _, _, done in finished:
         done.checkpoint.remove()
@@ -244,10 +244,10 @@ def run_stores(
     return StoredRun(options, sides, pairs, batch_size=batch_size, plan=plan, checkpoint=checkpoint, crew=crew)
 
 
-def check_features(side: StoredSide, options: Options) -> None:
+def check_features(store: Store, options: Options) -> None:
     """Raise ValueError where positions are asked for that a store no longer has."""
-    if options.features == "positions" and side.store.attributes.get("features") == "pool":
-        raise ValueError(f"features is 'positions', but {side.store.address} was extracted with features='pool'")
+    if options.features == "positions" and store.attributes.get("features") == "pool":
+        raise ValueError(f"features is 'positions', but {store.address} was extracted with features='pool'")
 
 
 def describe_stores(sides: Sequence[StoredSide]) -> dict[str, Any]:
@@ -282,9 +282,10 @@ def _joined(x: StoredSide, y: StoredSide, parts: list[tuple[Block, Scores]]) -> 
     return Scores(*tables)
 
 
-def _comparison(
-    x: StoredSide, y: StoredSide, options: Options, scores: Scores, run: StoredRun, batch_size: int, blocks: int
+def stored_comparison(
+    x: StoredSide, y: StoredSide, options: Options, scores: Scores, run: StoredRun, batch_size: int, blocks: int = 1
 ) -> Comparison:
+    """Return what a run found about two of its stores, with names and provenance."""
     kinds = {str(layer.dtype).removeprefix("torch.") for side in (x, y) for layer in side.layers}
     return Comparison(
         values=scores.values,
