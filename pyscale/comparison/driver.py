@@ -22,7 +22,8 @@ from pyscale.comparison.side_streams import SideStreams
 from pyscale.comparison.sides import Side, grouped
 from pyscale.comparison.state import home, remembered_randomness
 from pyscale.comparison.tally import Tally
-from pyscale.distributed import Crew, Dealt, Sharding, shared_randomness
+from pyscale.distributed import Crew, Dealt, shared_randomness
+from pyscale.distributed.dealing import Sharding
 
 AnySide: TypeAlias = Side | ReplayedSide
 

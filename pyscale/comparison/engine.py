@@ -19,7 +19,8 @@ from pyscale.comparison.result import Comparison
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, left_as_found
-from pyscale.distributed import Sharding, check_sharding, gathered, local_device
+from pyscale.distributed import check_sharding, gathered, local_device
+from pyscale.distributed.dealing import Sharding
 from pyscale.ops.gram import Kernel
 
 

@@ -5,7 +5,7 @@ tree (:class:`Crew`) and share a loader's minibatches (:class:`Dealt`).
 """
 
 from pyscale.distributed.crew import Crew
-from pyscale.distributed.dealing import Dealt, Sharding, check_sharding, shared_randomness
+from pyscale.distributed.dealing import Dealt, check_sharding, shared_randomness
 from pyscale.distributed.errors import PeerError, is_transport_error
 from pyscale.distributed.joining import apart, gathered, is_first, local_device, local_size
 
@@ -13,7 +13,6 @@ __all__ = [
     "Crew",
     "Dealt",
     "PeerError",
-    "Sharding",
     "apart",
     "check_sharding",
     "gathered",

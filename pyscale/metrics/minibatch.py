@@ -16,7 +16,7 @@ from pyscale.metrics.base import Metric, plain_tensors
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
 from pyscale.metrics.packing import pack_layers
-from pyscale.metrics.pair_sums import PairSums, without_constant
+from pyscale.metrics.pair_sums import PairSums, squared_norms, without_constant
 from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
 from pyscale.ops import hsic_pairs
 from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
@@ -285,8 +285,8 @@ class MinibatchCKA(Metric):
         v = without_constant(v, constant_v)
         w, constant_w = (v, constant_v) if same else (without_constant(w, constant_w), constant_w)
         numerator = 2 * hsic_pairs(v, w)
-        xx = numerator.diagonal().clone() if same else 2 * _squares(v)
-        yy = xx if same else 2 * _squares(w)
+        xx = numerator.diagonal().clone() if same else 2 * squared_norms(v)
+        yy = xx if same else 2 * squared_norms(w)
         if check:
             self._check_sums(names, xx, yy)
         self._add_products(names, numerator, xx, yy, n, constant_v, constant_w, number=number)
@@ -393,13 +393,3 @@ class MinibatchCKA(Metric):
                 self._numbered = together
             self.batches += other.batches
             self.skipped += other.skipped
-
-
-def _squares(v: Tensor) -> Tensor:
-    """Return the squared norm of every row (L, N) -> (L,), in float64.
-
-    On a GPU one product of all rows with all is sooner done than L small ones are queued.
-    """
-    if v.device.type != "cpu":
-        return hsic_pairs(v, v).diagonal().clone()
-    return torch.stack([wide.dot(wide) for wide in (row.double() for row in v)])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyscale.metrics.base import check_shapes
+from pyscale.ops import hsic_pairs
 
 MAX_BLOCKS = 64
 
@@ -134,6 +135,16 @@ class PairSums:
         self.numerator, self.xx, self.yy = (
             _scattered(t, into, t[:0], [], len(self.places)) for t in (self.numerator, self.xx, self.yy)
         )
+
+
+def squared_norms(v: Tensor) -> Tensor:
+    """Return the squared norm of every row (L, N) -> (L,), in float64.
+
+    On a GPU one product of all rows with all is sooner done than L small ones are queued.
+    """
+    if v.device.type != "cpu":
+        return hsic_pairs(v, v).diagonal().clone()
+    return torch.stack([wide.dot(wide) for wide in (row.double() for row in v)])
 
 
 def without_constant(v: Tensor, constant: Tensor) -> Tensor:
