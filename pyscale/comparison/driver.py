@@ -182,7 +182,7 @@ class Run:
             deferred = judged_late(self.device)
             return MinibatchStrategy(self.options, labels, self.pairs, deferred=deferred, streams=self._streams)
         one_pass = len(self._groups) < len(self._live)
-        copies = 1 if self.crew.alone else 2  # another process's co-moments are held while they are merged
+        copies = 1 if self.crew.alone else 3  # another process's are held while they are merged, as sent and as read
         return ExactStrategy(self.options, labels, self.pairs, one_pass=one_pass, copies=copies)
 
     def _skip(self, number: int, samples: int) -> None:

@@ -25,6 +25,10 @@ class AnsweringStore:
     """
 
     def __init__(self, store: Store, seconds: float) -> None:
+        if not hasattr(store, "clone"):
+            raise ImportError(
+                "many processes need torch's stores to be cloned, which this torch can't: install a newer one"
+            )
         self._store, self._seconds = store.clone(), seconds  # of its own: it answers one thread at a time
         self._questions: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = (
             queue.SimpleQueue()

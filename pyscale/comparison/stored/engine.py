@@ -143,7 +143,7 @@ def compare_stores(
             check_features(side.store, options)
         if not crew.alone:
             crew.agree("compare_stores", _described_call(options, batch_size, x, y))
-            budget = crew.on_first(lambda: budget) // (2 if options.mode == "exact" else 1)  # others' co-moments
+            budget = crew.on_first(lambda: budget) // (3 if options.mode == "exact" else 1)  # others' co-moments
         found = compare_pair(
             x,
             None if same else y,
