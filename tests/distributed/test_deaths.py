@@ -6,6 +6,8 @@ import pytest
 
 from tests.distributed.launching import ranks_apart
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 3.0  # seconds
 MARGIN = 5.0  # on machines with other things to do
 
@@ -25,7 +27,7 @@ def times_and_messages(how, victim, size=3):
     return float(died[1]), [(float(when), message) for _, when, message in failures]
 
 
-@pytest.mark.parametrize("how", ["killed", pytest.param("frozen", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_the_others_fail_within_the_timeout_and_say_who_died(how):
     died, failures = times_and_messages(how, 1)
     for when, message in failures:
@@ -33,7 +35,6 @@ def test_the_others_fail_within_the_timeout_and_say_who_died(how):
         assert TIMEOUT - 1 < when - died < TIMEOUT + MARGIN
 
 
-@pytest.mark.slow
 def test_where_the_one_that_keeps_the_store_dies_the_others_say_so():
     died, failures = times_and_messages("killed", 0)
     for when, message in failures:
