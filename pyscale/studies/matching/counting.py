@@ -13,7 +13,8 @@ from pyscale.comparison.features import Features, features_for_moments
 from pyscale.comparison.hooks import Tap
 from pyscale.comparison.layers import Layers, select_layers
 from pyscale.comparison.state import left_as_found
-from pyscale.studies.matching.tables import METRICS, Tables, similarity_tables
+from pyscale.studies.matching.directions import Tables
+from pyscale.studies.matching.tables import METRICS, similarity_tables
 from pyscale.train import Accuracy, Data
 from pyscale.train.evaluation import at_model_resolution, model_device
 
