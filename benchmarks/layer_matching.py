@@ -91,6 +91,7 @@ def main(arguments: list[str]) -> int:
         plain_trainings.train_in_turn(plan, plain_trainings.load(plan), options.only_train)
         return 0
     compared = _compared(options, plan)
+    torch.backends.cudnn.allow_tf32 = False  # what is compared is float32's
     for network in compared.trainings.networks:
         network.to(options.device)
     results = RESULTS if options.results is None else options.results
@@ -131,6 +132,7 @@ def rows(options: argparse.Namespace, compared: Compared, matching: LayerMatchin
             "samples": str(matching.samples),
             "trained_on": str(len(compared.data.labels("train"))),
             "epochs": str(compared.trainings.epochs),
+            "how": compared.trainings.how,
             "test_accuracy": f"{spread[0]:.1f} to {spread[-1]:.1f}",
             **origin,
         }
@@ -153,7 +155,7 @@ def _match(
     try:
         with _timed(f"{features} {', '.join(group)}"):
             matching = match_layers(networks, data, layers=layers, features=features, measures=group)  # type: ignore[arg-type]  # argparse checked it
-    except (RuntimeError, ValueError):  # memory is a RuntimeError
+    except (RuntimeError, ValueError, MemoryError):
         traceback.print_exc()
         return False
     append_rows("layer_matching", rows(options, compared, matching), results)

@@ -68,6 +68,7 @@ class Trainings:
     networks: list[PlainNetwork]
     accuracies: list[Accuracy]
     epochs: int
+    how: str  # what else decided them, for a table
 
 
 def load(plan: Plan) -> Data:
@@ -111,14 +112,15 @@ def fresh(plan: Plan, data: Data, seed: int) -> PlainNetwork:
 
 def train_in_turn(plan: Plan, data: Data, seeds: Iterable[int]) -> Trainings:
     """Train the networks of the seeds, or load those that are trained already."""
-    networks, accuracies, epochs = [], [], 0
+    networks, accuracies, epochs, how = [], [], 0, ""
     for seed in seeds:
         trained = _train(plan, data, seed)
         print(f"seed {seed}: {trained.accuracy}", flush=True)
         networks.append(trained.model)
         accuracies.append(trained.accuracy)
         epochs = trained.recipe.epochs
-    return Trainings(networks, accuracies, epochs)  # type: ignore[arg-type]  # fit returns the model it was given
+        how = f"{plan.precision}, batch {trained.recipe.batch_size}, lr {trained.recipe.lr:g}"
+    return Trainings(networks, accuracies, epochs, how)  # type: ignore[arg-type]  # fit returns the model it was given
 
 
 def train_side_by_side(plan: Plan, seeds: Sequence[int], processes: int, seconds: float) -> tuple[Plan, list[int]]:
@@ -182,14 +184,14 @@ def archive(trainings: Trainings, seeds: Sequence[int], plan: Plan, folder: Path
     paths = []
     for k in range(0, len(entries), together):
         paths.append(folder / f"{plan.name}-width{plan.width}-{seeds[k]}.pt")
-        about = {"width": plan.width, "epochs": trainings.epochs}
+        about = {"width": plan.width, "epochs": trainings.epochs, "how": trainings.how}
         torch.save({**about, "networks": entries[k : k + together]}, paths[-1])
     return paths
 
 
 def unarchived(paths: Sequence[Path], data: Data) -> tuple[Trainings, int]:
     """Return the networks of such files, and their width."""
-    networks, accuracies, about = [], [], {}
+    networks, accuracies, about = [], [], {"epochs": 0, "how": "", "width": 0}
     for path in paths:
         about = torch.load(path, map_location="cpu", weights_only=True)
         for entry in about["networks"]:
@@ -197,7 +199,7 @@ def unarchived(paths: Sequence[Path], data: Data) -> tuple[Trainings, int]:
             networks.append(fresh(plan, data, entry["seed"]).eval())
             networks[-1].load_state_dict(entry["state"])
             accuracies.append(Accuracy.from_dict(entry["accuracy"]))
-    return Trainings(networks, accuracies, about["epochs"]), about["width"]
+    return Trainings(networks, accuracies, about["epochs"], about["how"]), about["width"]
 
 
 def _train(plan: Plan, data: Data, seed: int, **options: Any) -> Trained:
