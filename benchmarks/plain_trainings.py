@@ -154,10 +154,14 @@ def train_side_by_side(plan: Plan, seeds: Sequence[int], processes: int, seconds
             raise RuntimeError("no trial of a training came to its end; what stopped them is printed above")
         slowest, waves = max(float(pace) for pace in trials.values()), max(map(len, shares))
         fitting = max(1, int(_MARGIN * (end - time.monotonic()) / (waves * slowest)))
-        plan = replace(plan, epochs=fitting if plan.epochs is None else min(fitting, plan.epochs))
-        print(f"an epoch takes {slowest:.2f} s in {len(shares)} processes; {plan.epochs} epochs fit", flush=True)
+        epochs = fitting if plan.epochs is None else min(fitting, plan.epochs)
+        plan = replace(plan, epochs=epochs, out=plan.out / f"{epochs}epochs")  # another time another number may fit
+        print(
+            f"an epoch takes {slowest:.2f} s in {len(shares)} processes; {fitting} fit; training for {epochs}",
+            flush=True,
+        )
         for connection in trials:
-            connection.send(plan.epochs)
+            connection.send(plan)
         done: list[int] = []
         for _ in range(waves):
             done += [int(seed) for _, seed in _reports(list(trials), end + seconds / 10)]
@@ -218,7 +222,7 @@ def _train(plan: Plan, data: Data, seed: int, **options: Any) -> Trained:
 
 
 def _work(connection: Connection, barrier: Barrier, plan: Plan, seeds: list[int]) -> None:
-    """Try, say how long an epoch took, be told how many there are, train; say each seed that is done."""
+    """Try, say how long an epoch took, be given the plan with their number, train; say each seed that is done."""
     try:
         torch.set_num_threads(1)
         data = load(plan)
@@ -229,9 +233,9 @@ def _work(connection: Connection, barrier: Barrier, plan: Plan, seeds: list[int]
             print("a trial was not joined by all others: epochs may come out shorter than they will be", flush=True)
         trial = _train(plan, data, seeds[0], out=None, epochs=_TRIAL_EPOCHS)
         connection.send(max(trial.history.column("seconds")[1:]))
-        epochs = connection.recv()
+        plan = connection.recv()
         for seed in seeds:
-            trained = _train(replace(plan, epochs=epochs), data, seed)
+            trained = _train(plan, data, seed)
             print(f"seed {seed}: {trained.accuracy}, {trained.seconds:.1f} s", flush=True)
             connection.send(seed)
     except BaseException:
