@@ -13,6 +13,8 @@ from pyscale.train.augmentation import augment
 from pyscale.train.pictures import PictureSet, resize
 from pyscale.train.seeding import derive_seed, generator
 
+_MOST_BESIDE_A_NETWORK = 2**30  # bytes
+
 
 class Batches:
     """An iterable of (images, labels): float32 (b, channels, height, width) and int64 (b,).
@@ -33,6 +35,8 @@ class Batches:
         flip: See :class:`pyscale.train.Recipe`.
         channels_last: Memory format of the images.
         workers: Processes that read a dataset that is not in memory.
+        device: Where batches of pictures in memory are made: a GPU gathers, augments and normalises while the CPU
+            goes on. Pictures of more than 1 GiB stay on the CPU.
     """
 
     def __init__(
@@ -49,10 +53,11 @@ class Batches:
         flip: bool = False,
         channels_last: bool = False,
         workers: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.dataset = dataset
+        self.dataset = dataset if device is None or device.type == "cpu" else _on_device(dataset, device)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -87,13 +92,15 @@ class Batches:
             images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
             # written into fresh memory, because .contiguous() leaves the strides of one-channel pictures as they are,
             # and convolutions choose their memory format by the strides
-            normalised = torch.empty(images.shape, memory_format=self._memory_format)
-            yield torch.div(images - self._mean, self._std, out=normalised), labels
+            normalised = torch.empty(images.shape, memory_format=self._memory_format, device=images.device)
+            mean, std = self._mean.to(images.device), self._std.to(images.device)
+            yield torch.div(images - mean, std, out=normalised), labels
 
     def _raw(self) -> Iterator[tuple[Tensor, Tensor]]:
         if isinstance(self.dataset, PictureSet):
             images, labels = self.dataset.images, self.dataset.labels
             for indices in self.indices():
+                indices = indices.to(images.device)
                 yield images[indices], labels[indices]
             return
         loader = DataLoader(
@@ -105,6 +112,13 @@ class Batches:
         )
         for batch in loader:
             yield _checked(batch, self._size)
+
+
+def _on_device(dataset: Dataset[Any], device: torch.device) -> Dataset[Any]:
+    """The pictures on the device, if they are in memory and few enough to lie beside a network."""
+    if not isinstance(dataset, PictureSet) or dataset.images.nbytes > _MOST_BESIDE_A_NETWORK:
+        return dataset
+    return PictureSet(dataset.images.to(device), dataset.labels.to(device))
 
 
 def _checked(batch: Any, size: tuple[int, int] | None) -> tuple[Tensor, Tensor]:

@@ -105,6 +105,7 @@ class Data:
         seed: int = 0,
         recipe: Recipe | None = None,
         workers: int = 0,
+        device: torch.device | None = None,
     ) -> Batches:
         """Batches of normalised pictures of one split.
 
@@ -115,6 +116,7 @@ class Data:
             seed: Decides orders and augmentation.
             recipe: Where its augmentation (``crop``, ``flip``) and memory format come from; None augments nothing.
             workers: Processes that read pictures that are not in memory.
+            device: Where batches of pictures in memory are made; None is the CPU.
 
         Returns:
             An iterable of (images, labels): float32 (b, channels, height, width) and int64 (b,).
@@ -131,6 +133,7 @@ class Data:
             shuffle=shuffle,
             seed=seed,
             workers=workers,
+            device=device,
             **augmentation,
         )
 

@@ -155,9 +155,19 @@ def _train(run: _Run) -> tuple[History, int]:
     model = run.model
     recipe = run.recipe.but(channels_last=run.recipe.channels_last and channels_last_is_safe(model, run.device))
     batches = run.data.loader(
-        "train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, workers=run.workers
+        "train",
+        recipe.batch_size,
+        shuffle=True,
+        seed=run.seed,
+        recipe=recipe,
+        workers=run.workers,
+        device=run.device,
     )
-    validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, workers=run.workers)
+    validation = (
+        None
+        if run.data.val is None
+        else run.data.loader("val", recipe.batch_size, workers=run.workers, device=run.device)
+    )
     recorder = Recorder()
     checkpointer = Checkpointer(run.folder.checkpoint, lambda: run.folder.write_history(History(recorder.rows)))
     with _quiet_lightning():
