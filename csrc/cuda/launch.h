@@ -23,7 +23,8 @@ inline bool launches_overlap() {
   return major >= 9;
 }
 
-// Queues kernel(arguments...), whose first call is follow_stream, for a grid of thread blocks; a failed launch is an Error.
+// Queues kernel(arguments...), whose first call is follow_stream, for a grid of thread blocks; a
+// failed launch is an Error.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
             cudaStream_t stream, std::decay_t<Parameters>... arguments) {

@@ -1,8 +1,9 @@
 // What a thread block of tma.cu multiplies.
 //
-// Up to 256 rows, the whole triangle, so that X is read once. Above, the triangle of 256 x 256 tiles
-// is cut so: a tile on the diagonal is one patch, its own triangle; one below it is two, 256 rows
-// with 128 of its columns each. Row r of tiles has 2 r + 1 patches, and patch r^2 is its first.
+// Up to 256 rows, the whole triangle, so that X is read once. Above, the triangle of 256 x 256
+// tiles is cut so: a tile on the diagonal is one patch, its own triangle; one below it is two, 256
+// rows with 128 of its columns each. Row r of tiles has 2 r + 1 patches, and patch r^2 is its
+// first.
 //
 //     0
 //     1 2   3                 of 64 x 64 squares, one on the diagonal multiplies 10 of 16,

@@ -44,9 +44,8 @@ Encode encoder() {
 bool mappable(const Matrix& X) {
   const int64_t pitch = X.pitch * size_of(X.dtype);
   return X.dtype != DType::f64 && X.rows >= 1 && X.columns >= 1 && X.rows <= kMostSize &&
-         X.columns <= kMostSize && X.pitch >= X.columns &&
-         pitch % kAlignment == 0 && pitch <= kMostPitch &&
-         reinterpret_cast<uintptr_t>(X.data) % kAlignment == 0;
+         X.columns <= kMostSize && X.pitch >= X.columns && pitch % kAlignment == 0 &&
+         pitch <= kMostPitch && reinterpret_cast<uintptr_t>(X.data) % kAlignment == 0;
 }
 
 CUtensorMap map_of(const Matrix& X, int box_rows) {

@@ -1,9 +1,9 @@
 // Grams on Hopper's tensor cores, fed by its copy engine (TMA): bfloat16 and float16 as they are,
 // float32 converted on the way.
 //
-// A thread of the first warpgroup asks the copy engine for boxes of 128 bytes of features, as many as
-// shared memory holds, and two consumer warpgroups multiply them as they land. What a thread block multiplies is
-// in patch.h; of its bands of 64 rows
+// A thread of the first warpgroup asks the copy engine for boxes of 128 bytes of features, as many
+// as shared memory holds, and two consumer warpgroups multiply them as they land. What a thread
+// block multiplies is in patch.h; of its bands of 64 rows
 //
 //     0  #            bands 1 and 2 go to one consumer warpgroup, 0 and 3 to the other: either
 //     1  # #          keeps 160 accumulators a thread, and 10 of 16 squares are multiplied. Three
@@ -13,16 +13,16 @@
 // 16-bit numbers: their products are exact in the float32 accumulators; there is no shift, so this
 // is for data whose mean is no larger than its spread, which the guard asks.
 //
-// float32: the first warpgroup takes the shift off, rounds each number to bfloat16, and with two parts keeps
-// as another what the rounding left, in place: 32 numbers fill the 128 bytes of a staged row, and so
-// do 32 high and 32 low parts.
+// float32: the first warpgroup takes the shift off, rounds each number to bfloat16, and with two
+// parts keeps as another what the rounding left, in place: 32 numbers fill the 128 bytes of a
+// staged row, and so do 32 high and 32 low parts.
 //
 //     copy engine     empty -> [ x0 ............................ x31 ] -> landed
 //     converters     landed -> [ high parts of all | low parts of all ] -> full
 //     consumers        full -> wgmma: low high, high low, high high     -> empty
 //
-// Work: parts (parts + 1) / 2 x n^2 p / 2 multiply-adds (n^2 p for n <= 64). X is read once for n <=
-// 256, else n / 170 times, mostly from the second-level cache.
+// Work: parts (parts + 1) / 2 x n^2 p / 2 multiply-adds (n^2 p for n <= 64). X is read once for n
+// <= 256, else n / 170 times, mostly from the second-level cache.
 #include "core/error.h"
 #include "cuda/launch.h"
 #include "cuda/numbers.h"
@@ -53,7 +53,7 @@ struct Feed {
   static constexpr int features = kRowBytes / static_cast<int>(sizeof(T));  // of a stage
   static constexpr int steps = features / kStep;
   static constexpr uint32_t low = converts ? kRowBytes / 2 : 0;  // bytes from the high parts
-  static constexpr int run = kFlush / features;  // stages between flushes
+  static constexpr int run = kFlush / features;                  // stages between flushes
   // Where these go to memory: of 16-bit numbers, whose products lose nothing else, half as often.
   // With 256 samples they would move nearly as many bytes as the numbers themselves.
   static constexpr int long_run = (converts ? 1 : 2) * run;
@@ -162,7 +162,8 @@ class Converter {
       widen_eight(shift, next);
       next = shift_of(s + 1);
       unsigned char* stage = ring.wait_landed(turn);
-      // Two groups of eight rows at once: the second's numbers come while the first's are converted.
+      // Two groups of eight rows at once: the second's numbers come while the first's are
+      // converted.
       for (int row = warp * 2 * kEightRows; row < rows; row += kWarpgroupWarps * 2 * kEightRows)
         convert(stage, row, shift);
       ring.fill(turn);
@@ -178,8 +179,8 @@ class Converter {
     const int64_t feature = int64_t{stage} * Feed<float>::features;
     const int64_t left = left_ - feature;
     if (shift_ == nullptr) return {};
-    return fetch_eight(shift_ + feature, static_cast<int>(max(min(left, int64_t{kEight}), int64_t{0})),
-                       true);
+    return fetch_eight(shift_ + feature,
+                       static_cast<int>(max(min(left, int64_t{kEight}), int64_t{0})), true);
   }
 
   // Rows `first` to `first` + 15 of the stage.
@@ -211,7 +212,7 @@ class Converter {
     }
   }
 
-  const float* shift_;                 // its first eight
+  const float* shift_;               // its first eight
   int64_t left_;                     // features from there on
   int last_, next_, row_;            // row_: of eight
   int first_, second_, high_, low_;  // bytes from the start of eight rows
@@ -270,7 +271,8 @@ __device__ __forceinline__ void multiply_patch(const Ring& ring, int stages, con
   };
   if (at.diagonal) {
     if (consumer == 0 && at.bands > 2)
-      multiply_two<T, parts, 128, 192>(ring, stages, operands(1), blocks(1), operands(2), blocks(2));
+      multiply_two<T, parts, 128, 192>(ring, stages, operands(1), blocks(1), operands(2),
+                                       blocks(2));
     else if (consumer == 0 && at.bands == 2)
       multiply_one<T, parts, 128>(ring, stages, operands(1), blocks(1));
     else if (consumer == 0 || (at.bands > 1 && at.bands < 4))
@@ -343,9 +345,8 @@ template <class T, int parts>
 void launch_patches(const Group& group, DType dtype, Guard guard, cudaStream_t stream) {
   const int patches = patches_of(group.n);
   const Group counted = numbered(group, patches);
-  launch(multiply_patches<T, parts>, dim3(static_cast<unsigned>(counted.total)),
-         dim3(kThreads), kSharedMost, stream, counted, maps_of(group, dtype), guard, patches,
-         box_rows_of(group.n));
+  launch(multiply_patches<T, parts>, dim3(static_cast<unsigned>(counted.total)), dim3(kThreads),
+         kSharedMost, stream, counted, maps_of(group, dtype), guard, patches, box_rows_of(group.n));
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ def truth(x, centering="double"):
 
 
 def constant_to_rounding(x):
-    """Whether every feature stays within 4 eps of its mean, relative to its largest value: bfloat16 does at 1000 sigma."""
+    """Whether every feature stays within 4 eps of its mean, relative to its largest: bfloat16 does at 1000 sigma."""
     strays, largest = (x.double() - x.double().mean(dim=0)).abs().amax(dim=0), x.double().abs().amax(dim=0)
     return bool((strays <= 4 * torch.finfo(x.dtype).eps * largest).all())
 
