@@ -23,11 +23,13 @@ RESULTS = Path(__file__).parent / "results"
 def provenance(device: str = "cpu") -> dict[str, str]:
     """Return what a reader needs to judge a row: the commit (marked if the tree had changes), machine and versions.
 
-    A copy of the tree without its history takes the commit from ``PYSCALE_COMMIT`` in the environment.
+    A copy of the tree whose history is missing or not its own takes the commit from ``PYSCALE_COMMIT`` in the
+    environment.
     """
-    commit = _git("rev-parse", "--short=10", "HEAD") or os.environ.get("PYSCALE_COMMIT", "unknown")
+    given = os.environ.get("PYSCALE_COMMIT", "")
+    commit = given[:10] or _git("rev-parse", "--short=10", "HEAD") or "unknown"
     # rows of earlier runs don't make the measured code a different one
-    if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"):
+    if not given and _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"):
         commit += "+changes"
     return {
         "commit": commit,

@@ -68,6 +68,16 @@ def test_the_core_knows_neither_python_nor_torch():
             assert not re.search(r"#include\s*[<\"](pybind11|Python\.h|torch|ATen|c10)", path.read_text()), path
 
 
+def test_every_kernel_waits_for_those_before_it():
+    """Launches overlap on the device, so a kernel whose first call is another would read what is not yet written."""
+    kernels = 0
+    for path in (ROOT / "csrc" / "cuda").iterdir():
+        for body in path.read_text().split("__global__ void")[1:]:
+            kernels += 1
+            assert body.split(") {\n", 1)[1].startswith("  follow_stream();\n"), f"{path.name}: {body[:120]}"
+    assert kernels > 10
+
+
 def test_files_stay_small():
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     files += [path for path in (ROOT / "csrc").rglob("*.*") if path.is_file()]

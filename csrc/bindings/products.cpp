@@ -20,7 +20,7 @@ void dispatch(const std::string& path, const cuda::Group& group, DType dtype, in
   if (path == "exact") return cuda::multiply_exact(group, dtype, nullptr);
   if (path == "mma") return cuda::multiply_mma(group, dtype, parts, nullptr);
   if (path == "convert") return cuda::multiply_convert(group, dtype, parts, guard, nullptr);
-  if (path == "tma") return cuda::multiply_tma(group, dtype, guard, nullptr);
+  if (path == "tma") return cuda::multiply_tma(group, dtype, parts, guard, nullptr);
   raise(__FILE__, __LINE__, "no path is called ", path);
 }
 

@@ -5,9 +5,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <new>
-#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <type_traits>
 
 namespace pyscale {
 
@@ -31,12 +32,37 @@ class OutOfMemory : public std::bad_alloc {
   char message_[160];
 };
 
+// A message's parts as text. Not through a stream: its locale is shared by all copies of the C++
+// library in a process, and with one linked statically into this module and another into torch the
+// first message would crash.
+template <class Part>
+void append(std::string& message, const Part& part) {
+  if constexpr (std::is_convertible_v<Part, std::string_view>) {
+    message += std::string_view(part);
+  } else {
+    char text[32];
+    if constexpr (std::is_pointer_v<Part>)
+      std::snprintf(text, sizeof text, "%p", static_cast<const void*>(part));
+    else if constexpr (std::is_floating_point_v<Part>)
+      std::snprintf(text, sizeof text, "%g", static_cast<double>(part));
+    else if constexpr (std::is_signed_v<Part>)
+      std::snprintf(text, sizeof text, "%lld", static_cast<long long>(part));
+    else
+      std::snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(part));
+    message += text;
+  }
+}
+
 template <class... Parts>
 [[noreturn]] void raise(const char* file, int line, const Parts&... parts) {
-  std::ostringstream message;
-  (message << ... << parts);
-  message << " (" << file << ":" << line << ")";
-  throw Error(message.str());
+  std::string message;
+  (append(message, parts), ...);
+  append(message, " (");
+  append(message, file);
+  append(message, ":");
+  append(message, line);
+  append(message, ")");
+  throw Error(message);
 }
 
 }  // namespace pyscale

@@ -45,6 +45,7 @@ Shares shares_of(Centering centering, int64_t count) {
 // ---- kernels ----
 
 __global__ void __launch_bounds__(kThreads) sum_rows(const __grid_constant__ Group group) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   const int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
   if (i >= group.n) return;
@@ -57,6 +58,7 @@ __global__ void __launch_bounds__(kThreads) sum_rows(const __grid_constant__ Gro
 }
 
 __global__ void __launch_bounds__(kThreads) add_rows(const __grid_constant__ Group group) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   double sums[kSums] = {};
   for (int64_t i = threadIdx.x; i < group.n; i += kThreads) {
@@ -95,6 +97,7 @@ class Share {
 template <Centering centering, bool packed, class Out>
 __global__ void __launch_bounds__(kThreads)
     subtract(const __grid_constant__ Group group, Shares shares) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   if (blockIdx.x == 0 && threadIdx.x == 0) *problem.constant = problem.flags->varies == 0;
   const int64_t n = group.n;

@@ -165,6 +165,7 @@ class Producer {
 template <class T, int parts, int tile>
 __global__ void __launch_bounds__(Shape<T, parts, tile>::threads, 1)
     convert_and_multiply(const __grid_constant__ Group group, Guard guard, int tiles) {
+  follow_stream();
 #ifdef PYSCALE_HOPPER
   using Of = Shape<T, parts, tile>;
   const Work work = locate(group, static_cast<int>(blockIdx.x), tiles);

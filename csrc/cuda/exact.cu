@@ -14,6 +14,7 @@ namespace {
 template <class T>
 __global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
     multiply_triangle(const __grid_constant__ Group group, int tiles) {
+  follow_stream();
   const Work work = locate(group, static_cast<int>(blockIdx.x), tiles);
   const Problem& problem = *work.problem;
   const Factor<T, Over::columns> X{static_cast<const T*>(problem.X),

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cuda/launch.h"
+#include "cuda/patch.h"
 #include "cuda/plan.h"
 #include "cuda/stages.h"
 
@@ -81,8 +82,7 @@ class Arena {
 
 int tiles_for(const Call& call, bool tma) {
   if (call.exact()) return tiles_of(call.n, kBlock);
-  // Up to 256 rows, one thread block of the TMA kernel does the whole triangle.
-  return tma && call.n <= 256 ? 1 : tiles_of(call.n, tile_of(call.n));
+  return tma ? patches_of(call.n) : tiles_of(call.n, tile_of(call.n));
 }
 
 // Thread blocks that a multiprocessor runs at once: tiles of 128 and what feeds wgmma take all of
@@ -172,10 +172,11 @@ void multiply(const Group& group, bool tma, const Call& call, cudaStream_t strea
   const int parts = call.options.precision == Precision::fast ? 1 : 2;
   if (!call.hopper()) return multiply_mma(group, call.dtype, parts, stream);
   if (!tma) return multiply_convert(group, call.dtype, parts, Guard::none, stream);
+  if (call.dtype == DType::f32) return multiply_tma(group, call.dtype, parts, Guard::none, stream);
   // 16-bit numbers multiply exactly as they are, and that is fastest, but large means would bury
   // their differences in the sums. Which it is the device knows: one of the two launches does
   // nothing.
-  multiply_tma(group, call.dtype, call.shifted() ? Guard::if_plain : Guard::none, stream);
+  multiply_tma(group, call.dtype, 1, call.shifted() ? Guard::if_plain : Guard::none, stream);
   if (call.shifted()) multiply_convert(group, call.dtype, parts, Guard::unless_plain, stream);
 }
 

@@ -14,7 +14,17 @@ namespace pyscale::cuda {
 
 constexpr size_t kPlainShared = 48 << 10;  // bytes of shared memory that need no permission
 
-// Queues kernel(arguments...) for a grid of thread blocks; a failed launch is an Error.
+// Whether the current device can bring a kernel to its multiprocessors while the one before works
+// (follow_stream): from sm_90 on. A kernel of a few microseconds ends before the next has started.
+inline bool launches_overlap() {
+  int index = 0, major = 0;
+  PYSCALE_CUDA_CHECK(cudaGetDevice(&index));
+  PYSCALE_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  return major >= 9;
+}
+
+// Queues kernel(arguments...), whose first call is follow_stream, for a grid of thread blocks; a
+// failed launch is an Error.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
             cudaStream_t stream, std::decay_t<Parameters>... arguments) {
@@ -31,6 +41,11 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
   configuration.blockDim = block;
   configuration.dynamicSmemBytes = shared;
   configuration.stream = stream;
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  configuration.attrs = &early;
+  configuration.numAttrs = launches_overlap() ? 1 : 0;
   PYSCALE_CUDA_CHECK(
       cudaLaunchKernelEx(&configuration, kernel, std::decay_t<Parameters>(arguments)...));
 #endif

@@ -201,6 +201,7 @@ class Sums {
 template <class T, int parts, int tile>
 __global__ void __launch_bounds__(kThreads)
     multiply_tiles(const __grid_constant__ Group group, int tiles) {
+  follow_stream();
   using Of = Shape<parts, tile>;
   unsigned char* shared = shared_memory();  // (kStages, 2, tile, kRowBytes)
   const Work work = locate(group, static_cast<int>(blockIdx.x), tiles);

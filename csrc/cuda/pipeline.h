@@ -1,8 +1,9 @@
 // A ring of stages in shared memory between the warps that fill them and those that multiply.
 //
-// Every stage has two mbarriers, `full` and `empty`, completed in turn. The ring is walked with a
-// Turn, which knows the stage and the parity of the present lap; fillers and readers each keep
-// their own and never count anything else.
+// Every stage has the mbarriers `full` and `empty`, completed in turn, and between them `landed`
+// where what the copy engine brings is converted before it is multiplied. The ring is walked with a
+// Turn, which knows the stage and the parity of the present lap; each of those who walk it keeps
+// its own and never counts anything else.
 #pragma once
 
 #include "cuda/ptx.h"
@@ -10,9 +11,9 @@
 namespace pyscale::cuda {
 
 constexpr int kSharedMost = 227 << 10;  // bytes of shared memory of a Hopper thread block
-constexpr int kBarrierBytes = 512;      // of these for barriers
+constexpr int kBarrierBytes = 1024;     // of these for barriers
 constexpr int kStageLeast = 8 << 10;    // bytes
-static_assert(2 * sizeof(uint64_t) * ((kSharedMost - kBarrierBytes) / kStageLeast) <=
+static_assert(3 * sizeof(uint64_t) * ((kSharedMost - kBarrierBytes) / kStageLeast) <=
               kBarrierBytes);
 
 #ifdef PYSCALE_HOPPER
@@ -25,17 +26,20 @@ struct Turn {
 class Ring {
  public:
   // As many stages of that size as shared memory holds. Called by all threads of the block, of
-  // which the first initialises. A phase of `full` takes `fills` arrivals, one of `empty` `reads`.
+  // which the first initialises. A phase of `full` takes `fills` arrivals, one of `empty` `reads`,
+  // one of `landed` that of who asks the copy engine.
   __device__ Ring(int stage_bytes, uint32_t fills, uint32_t reads)
       : memory_(shared_memory()),
         full_(reinterpret_cast<uint64_t*>(memory_ + kSharedMost - kBarrierBytes)),
         bytes_(stage_bytes),
         stages_((kSharedMost - kBarrierBytes) / stage_bytes),
-        empty_(full_ + stages_) {
+        empty_(full_ + stages_),
+        landed_(empty_ + stages_) {
     if (threadIdx.x == 0) {
       for (int s = 0; s < stages_; ++s) {
         barrier_init(full_ + s, fills);
         barrier_init(empty_ + s, reads);
+        barrier_init(landed_ + s, 1);
       }
       fence_barrier_init();
       fence_async();
@@ -50,14 +54,23 @@ class Ring {
     return memory_ + turn.stage * bytes_;
   }
 
+  // The stage, once the copy engine has brought it.
+  __device__ unsigned char* wait_landed(const Turn& turn) const {
+    barrier_wait(landed_ + turn.stage, turn.parity);
+    return memory_ + turn.stage * bytes_;
+  }
+
   // The stage's address in shared memory, once it is filled.
   __device__ uint32_t wait_full(const Turn& turn) const {
     barrier_wait(full_ + turn.stage, turn.parity);
     return shared_address(memory_) + static_cast<uint32_t>(turn.stage * bytes_);
   }
 
+  __device__ int stages() const { return stages_; }
+
   // What the copy engine is to tell of its bytes.
   __device__ uint64_t* full(const Turn& turn) const { return full_ + turn.stage; }
+  __device__ uint64_t* landed(const Turn& turn) const { return landed_ + turn.stage; }
 
   // One arrival for all that this warp wrote to the stage.
   __device__ void fill(const Turn& turn) const {
@@ -81,7 +94,7 @@ class Ring {
   unsigned char* memory_;
   uint64_t* full_;
   int bytes_, stages_;
-  uint64_t* empty_;
+  uint64_t *empty_, *landed_;
 };
 
 #endif  // PYSCALE_HOPPER

@@ -61,6 +61,7 @@ __global__ void __launch_bounds__(kExactThreads, kExactBlocks<T>)
                      double* partial,  // (shares, tiles, kBlock, kBlock) if there are several
                      const __grid_constant__ Factor<T, over> A,
                      const __grid_constant__ Factor<T, over> B, int64_t terms) {
+  follow_stream();
   const Cell at = target.tile(blockIdx.x);
   const int64_t i0 = at.row * kBlock, j0 = at.column * kBlock;
   const int64_t slices = divide_up(terms, kSlice), share = blockIdx.y, shares = gridDim.y;
@@ -86,6 +87,7 @@ __global__ void __launch_bounds__(kAddThreads)
     add_shares(Target target,
                const double* partial,  // (shares, tiles, kBlock, kBlock)
                int64_t shares) {
+  follow_stream();
   const int element = static_cast<int>(blockIdx.y * kAddThreads + threadIdx.x);
   double total = 0;
   for (int64_t share = 0; share < shares; ++share)

@@ -31,6 +31,17 @@ constexpr int kWarpgroup = 128;  // and Hopper's products
 
 namespace pyscale::cuda {
 
+// ---- the grid ----
+
+// Every kernel's first call. The next kernel of the stream may be brought to the multiprocessors
+// from here on, while this one still works; what comes after the call waits until all kernels
+// before are done and their writes seen. So only the launches overlap, not the work.
+__device__ __forceinline__ void follow_stream() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\ngriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // ---- shared memory ----
 
 // The dynamic shared memory of the block, 1024-byte aligned.

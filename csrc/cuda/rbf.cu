@@ -164,6 +164,7 @@ __device__ Known known_before(int pass, Median& median, SearchMemory& memory) {
 // ---- kernels ----
 
 __global__ void __launch_bounds__(kThreads) prepare(const __grid_constant__ Group group) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   Median& median = *median_of(problem);
   const int64_t thread = int64_t{blockIdx.x} * kThreads + threadIdx.x;
@@ -186,6 +187,7 @@ struct CountMemory {
 
 __global__ void __launch_bounds__(kThreads, kResident)
     count(const __grid_constant__ Group group, int pass) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   Median& median = *median_of(problem);
   CountMemory& memory = *reinterpret_cast<CountMemory*>(shared_memory());
@@ -238,6 +240,7 @@ struct ExponentiateMemory {
 
 __global__ void __launch_bounds__(kThreads)
     exponentiate_blocks(const __grid_constant__ Group group, double bandwidth) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   const int64_t n = group.n;
   Median& median = *median_of(problem);

@@ -27,6 +27,7 @@ constexpr int kThreads = 256;
 // `sharing` threads share an element.
 template <class P, int sharing>
 __global__ void __launch_bounds__(kThreads) add_splits(const __grid_constant__ Group group) {
+  follow_stream();
   constexpr int kStrip = kThreads / sharing;  // elements of a strip
   constexpr int kStrips = kBlockSize / kStrip;
   constexpr int kRows = kStrip > kBlock ? kStrip / kBlock : 1;  // of a strip

@@ -148,6 +148,7 @@ struct Samples {
 template <class T, class A>
 __global__ void __launch_bounds__(kThreads)
     sample_rows(const __grid_constant__ Group group, A tolerance) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   const int parts = parts_of(problem.p);
   if (static_cast<int>(blockIdx.x) >= parts) return;
@@ -173,6 +174,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads) judge(const __grid_constant__ Group group) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   const int parts = group.n == 0 ? 0 : parts_of(problem.p);
   double sums[kSums] = {};
@@ -209,6 +211,7 @@ __device__ bool constant_feature(const T* column, int64_t n, int64_t pitch, doub
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     scan(const __grid_constant__ Group group, double inverse, double tolerance) {
+  follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   if (problem.flags->varies != 0 || group.n == 0) return;
   const T* X = static_cast<const T*>(problem.X);

@@ -30,10 +30,10 @@ void multiply_exact(const Group& group, DType dtype, cudaStream_t stream);
 void multiply_mma(const Group& group, DType dtype, int parts, cudaStream_t stream);
 // The same through wgmma, fed by warps that convert: sm_90.
 void multiply_convert(const Group& group, DType dtype, int parts, Guard guard, cudaStream_t stream);
-// One product of bfloat16 or float16 as they are, no shift, fed by TMA: sm_90, 16-byte aligned
-// rows. For 128 < n <= 256 each thread block does the whole triangle of its share.
+// The same through wgmma fed by TMA, for 16-byte aligned rows of anything but float64, by patches
+// (patch.h). Of bfloat16 and float16 one product of the numbers as they are, without the shift.
 bool tma_takes(const Matrix& X);
-void multiply_tma(const Group& group, DType dtype, Guard guard, cudaStream_t stream);
+void multiply_tma(const Group& group, DType dtype, int parts, Guard guard, cudaStream_t stream);
 
 // ---- reduce.cu ----
 

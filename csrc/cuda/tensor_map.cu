@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "cuda/check.h"
-#include "cuda/problem.h"
+#include "cuda/swizzle.h"
 
 namespace pyscale::cuda {
 namespace {
@@ -43,20 +43,21 @@ Encode encoder() {
 
 bool mappable(const Matrix& X) {
   const int64_t pitch = X.pitch * size_of(X.dtype);
-  return (X.dtype == DType::bf16 || X.dtype == DType::f16) && X.rows >= 1 && X.columns >= 1 &&
-         X.rows <= kMostSize && X.columns <= kMostSize && X.pitch >= X.columns &&
-         pitch % kAlignment == 0 && pitch <= kMostPitch &&
-         reinterpret_cast<uintptr_t>(X.data) % kAlignment == 0;
+  return X.dtype != DType::f64 && X.rows >= 1 && X.columns >= 1 && X.rows <= kMostSize &&
+         X.columns <= kMostSize && X.pitch >= X.columns && pitch % kAlignment == 0 &&
+         pitch <= kMostPitch && reinterpret_cast<uintptr_t>(X.data) % kAlignment == 0;
 }
 
 CUtensorMap map_of(const Matrix& X, int box_rows) {
   PYSCALE_CHECK(mappable(X), "no tensor map for a matrix of ", name_of(X.dtype), ", shape (",
                 X.rows, ", ", X.columns, ") and pitch ", X.pitch, " at ", X.data);
-  const auto type =
-      X.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  const auto type = X.dtype == DType::f32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                    : X.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                            : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(X.columns), static_cast<cuuint64_t>(X.rows)};
   const cuuint64_t pitch[1] = {static_cast<cuuint64_t>(X.pitch * size_of(X.dtype))};
-  const cuuint32_t box[2] = {kChunk, static_cast<cuuint32_t>(box_rows)};
+  const cuuint32_t box[2] = {static_cast<cuuint32_t>(kRowBytes / size_of(X.dtype)),
+                             static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[2] = {1, 1};
   CUtensorMap map;
   // A row of a box is 128 bytes; promoted to 256, a request of the second-level cache to memory

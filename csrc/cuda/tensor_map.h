@@ -7,11 +7,12 @@
 
 namespace pyscale::cuda {
 
-// Whether a map of that matrix can be encoded: two-byte elements in rows of 16-byte multiples.
+// Whether a map of that matrix can be encoded: float32 or two-byte elements in rows
+// of 16-byte multiples.
 bool mappable(const Matrix& X);
 
-// The map of X in boxes of `box_rows` rows by kChunk features, written with the 128-byte swizzle;
-// zeros beyond its edges.
+// The map of X in boxes of `box_rows` rows by 128 bytes of features, written with the 128-byte
+// swizzle; zeros beyond its edges.
 CUtensorMap map_of(const Matrix& X, int box_rows);
 
 }  // namespace pyscale::cuda

@@ -7,9 +7,9 @@
 // group is done.
 //
 // Tensor cores may truncate as they add, which biases long sums: every kFlush features the
-// accumulators are added, rounded to nearest, to the block's own partial sums and begun anew. They
-// stay in the second-level cache, and no one else touches them: no atomics, the same bits each
-// time.
+// accumulators are added, rounded to nearest, to a second set of sums and begun anew. These are
+// registers where there are enough; else the block's own partial sums in memory, which stay in the
+// second-level cache and no one else touches: no atomics, the same bits each time.
 #pragma once
 
 #include "cuda/pipeline.h"
@@ -20,7 +20,7 @@ namespace pyscale::cuda {
 
 constexpr int kWarpgroupWarps = kWarpgroup / kWarp;
 constexpr int kStep = 16;                       // features of one wgmma
-constexpr int kSteps = kChunk / kStep;          // wgmmas of a chunk
+constexpr int kSteps = kChunk / kStep;          // wgmmas of a chunk of 16-bit numbers
 constexpr int kFlushChunks = kFlush / kChunk;   // chunks between flushes
 constexpr int kBandBytes = kBlock * kRowBytes;  // of a chunk of one band of kBlock rows
 static_assert(kFlush % kChunk == 0 && kChunk % kStep == 0);
@@ -90,13 +90,13 @@ struct Operands {
 };
 
 // acc (64, N) += the product of one staged chunk; small terms first.
-template <class T, int parts, int N>
+template <class T, int parts, int N, int steps = kSteps>
 __device__ __forceinline__ void multiply_chunk(float (&acc)[N / 2], uint32_t stage,
                                                const Operands& at) {
   const uint64_t a = descriptor(stage + at.rows), b = descriptor(stage + at.columns);
   const uint64_t low = at.low >> 4;
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
+  for (int step = 0; step < steps; ++step) {
     const uint64_t k = step * kStepDescriptor;
     if constexpr (parts == 2) {
       wgmma<T, N>(acc, a + low + k, b + k);
@@ -139,16 +139,16 @@ __device__ __forceinline__ void flush(float* blocks,  // (N / kBlock, kBlock, kB
 }
 
 // The work of one warpgroup: `multiply(stage)` queues the products of a staged chunk,
-// `flush(first)` moves the sums to memory, once even if there are no chunks.
+// `flush(first)` takes the sums away every `run` chunks, and once even if there are no chunks.
 template <class Multiply, class Flush>
-__device__ __forceinline__ void consume(const Ring& ring, int chunks, Multiply multiply,
+__device__ __forceinline__ void consume(const Ring& ring, int chunks, int run, Multiply multiply,
                                         Flush flush) {
   Turn turn;
   int done = 0;
   do {
-    const int run = min(kFlushChunks, chunks - done);
+    const int end = min(done + run, chunks);
     int reading = -1;  // the stage of the group in flight
-    for (int i = 0; i < run; ++i) {
+    for (int i = done; i < end; ++i) {
       const uint32_t stage = ring.wait_full(turn);
       wgmma_fence();
       multiply(stage);
@@ -171,7 +171,8 @@ __device__ __forceinline__ void multiply_band(const Ring& ring, int chunks, cons
                                               float* blocks) {
   float acc[N / 2] = {};
   consume(
-      ring, chunks, [&](uint32_t stage) { multiply_chunk<T, parts, N>(acc, stage, at); },
+      ring, chunks, kFlushChunks,
+      [&](uint32_t stage) { multiply_chunk<T, parts, N>(acc, stage, at); },
       [&](bool first) { flush<N>(blocks, acc, first); });
 }
 

@@ -23,6 +23,9 @@ constexpr emulator::Half half_type() {
 
 // ---- any GPU from sm_80 on ----
 
+// Here kernels run one after the other.
+inline void follow_stream() {}
+
 inline unsigned char* shared_memory() { return emulator::block.shared.data(); }
 
 inline uint32_t shared_address(const void* pointer) {

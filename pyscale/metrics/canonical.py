@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyscale.metrics.inputs import as_pair, in_kind
 from pyscale.metrics.validity import check_finite, warn, warn_constant
-from pyscale.metrics.whitening import Whitened, WhitenedSet, whiten_set
+from pyscale.metrics.whitening import Basis, Whitened, WhitenedSet, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.gram import check_choice, check_samples
@@ -188,7 +188,7 @@ def chance_r2(x: Whitened, y: Whitened, n: int) -> float:
     return min(1.0, x.total * y.total / ((n - 1) * least))
 
 
-def certain_ones(x: Whitened, y: Whitened, n: int) -> int:
+def certain_ones(x: Whitened | Basis, y: Whitened | Basis, n: int) -> int:
     """Return how many correlations of n samples are 1 whatever the data: rank_x + rank_y - (n - 1), or 0."""
     if min(x.rank, y.rank) == 0 or x.shrunk:
         return 0

@@ -17,12 +17,13 @@ from pyscale.metrics.pair_products import Block, Pair, pair_batches
 from pyscale.metrics.side_by_side import each
 from pyscale.metrics.spectra import correlation_sums
 from pyscale.metrics.validity import check_finite, warn, warn_constant
-from pyscale.metrics.whitening import WhitenedSet, whiten_moments, whiten_set
+from pyscale.metrics.whitening import Basis, full_basis, whiten_moments, whiten_set
 from pyscale.ops import hsic_pairs, reference
 from pyscale.ops.gram import check_choice
 
 _STEEP = 1e-3  # least σ / σ_max for which directions come from the squares σ², with errors of about 1e-10
-_SLICE = 1 << 25  # numbers of the projections' rows that are held at once: 256 MiB
+_SLICE = 1 << 25  # numbers of the projections' rows that are held at once: 256 MiB, or more for
+_LEAST_ROWS = 256  # so many of each, fewer of which torch multiplies at half the rate
 
 
 def cca_matrix(
@@ -81,42 +82,45 @@ def cca_matrix(
     return in_kind(first, values, *rows.values(), *columns.values())
 
 
-def _whitened(layers: dict[str, Tensor], rtol: float) -> tuple[list[str], list[WhitenedSet]]:
+def _whitened(layers: dict[str, Tensor], rtol: float) -> tuple[list[str], list[Basis]]:
     """Return what messages call the constant layers, and the whitened directions of all."""
     for name, x in layers.items():
         check_finite(x, f"activations of layer {name!r}")
 
     @torch.no_grad()  # here, too: a thread has a mode of its own
-    def whiten(x: Tensor) -> tuple[bool, WhitenedSet]:
+    def whiten(x: Tensor) -> tuple[bool, Basis]:
         if x.shape[1] >= len(x):  # centred, its rank is less: moments (p, p) would lose the smallest directions
             constant = bool(reference.is_constant(x))
-            return constant, whiten_set(centred(x), constant=constant, rtol=rtol)
+            return constant, Basis(whiten_set(centred(x), constant=constant, rtol=rtol).coordinates)
         moments = Moments.empty(x.shape[1], x.device)
         moments.add_(x)
         constant, wide = bool(moments.constant), centred(x)
+        basis = None if constant else full_basis(wide, moments.S, least=max(rtol, _STEEP))
+        if basis is not None:
+            return constant, basis
         found = whiten_moments(moments, rtol=rtol)
         largest = torch.linalg.vector_norm(found.loadings[:, :1])  # σ_max
         if not constant and (found.rank < x.shape[1] or bool(found.sigma[-1] < _STEEP * largest)):
-            return constant, whiten_set(wide, constant=constant, rtol=rtol)
-        return constant, WhitenedSet(found.loadings, found.sigma, found.gain, wide @ found.directions)
+            return constant, Basis(whiten_set(wide, constant=constant, rtol=rtol).coordinates)
+        return constant, Basis(wide @ found.directions)
 
     whitened = each(whiten, list(layers.values()), list(layers.values()))
     constant = [f"layer {name!r}" for name, (flag, _) in zip(layers, whitened, strict=True) if flag]
     return constant, [found for _, found in whitened]
 
 
-def _by_projections_is_less(left: Sequence[WhitenedSet], right: Sequence[WhitenedSet], n: int) -> bool:
+def _by_projections_is_less(left: Sequence[Basis], right: Sequence[Basis], n: int) -> bool:
     ranks = sum(w.rank for w in left), sum(w.rank for w in right)
     sets = sum(ranks) if right is not left else ranks[0]
     return n * sets + 2 * n * len(left) * len(right) < 2 * ranks[0] * ranks[1]
 
 
-def _projection_products(left: Sequence[WhitenedSet], right: Sequence[WhitenedSet], same: bool) -> Tensor:
+def _projection_products(left: Sequence[Basis], right: Sequence[Basis], same: bool) -> Tensor:
     """Return <W_x W_xᵀ, W_y W_yᵀ> of all pairs (L, M), from the projections' lower triangles, some rows at a time."""
     sets = [w.coordinates for w in (left if same else [*left, *right])]
     n, L = len(sets[0]), len(left)
     sums = sets[0].new_zeros((L, len(right)))
-    step = max(1, min(n, _SLICE // (len(sets) * n)))
+    step = min(n, max(_LEAST_ROWS, _SLICE // (len(sets) * n)))
     memory = sets[0].new_empty(len(sets) * step * n)
     for k in range(0, n, step):
         rows = min(step, n - k)
@@ -130,9 +134,7 @@ def _projection_products(left: Sequence[WhitenedSet], right: Sequence[WhitenedSe
     return sums
 
 
-def _correlation_sums(
-    left: Sequence[WhitenedSet], right: Sequence[WhitenedSet], *, squares: bool, same: bool
-) -> Tensor:
+def _correlation_sums(left: Sequence[Basis], right: Sequence[Basis], *, squares: bool, same: bool) -> Tensor:
     """Return Σρ, or Σρ², of all pairs (L, M); a column's cross products are formed at once, and soon let go."""
     rows = [w.coordinates.T.contiguous() for w in left]  # (r, n)
     sums = rows[0].new_zeros((len(left), len(right)))
@@ -162,8 +164,8 @@ def _products(rows: Sequence[Tensor], column: Tensor) -> Tensor:
 def _warn_few_samples(
     rows: dict[str, Tensor],
     columns: dict[str, Tensor],
-    left: Sequence[WhitenedSet],
-    right: Sequence[WhitenedSet],
+    left: Sequence[Basis],
+    right: Sequence[Basis],
     n: int,
 ) -> None:
     pairs: list[Pair] = [p for p in product(range(len(left)), range(len(right))) if right is not left or p[0] < p[1]]

@@ -52,6 +52,19 @@ class WhitenedSet(Whitened):
 
 
 @dataclass(frozen=True)
+class Basis:
+    """Orthonormal directions of a set in memory, of which it is not known how much of the set each holds."""
+
+    coordinates: Tensor  # W (n, r)
+    shrunk = False  # by a ridge
+
+    @property
+    def rank(self) -> int:
+        """Directions kept."""
+        return self.coordinates.shape[1]
+
+
+@dataclass(frozen=True)
 class WhitenedMoments(Whitened):
     """Whitened directions of a set of which only the moments are known."""
 
@@ -95,6 +108,22 @@ def whiten_moments(moments: Moments, *, rtol: float, variance: float = 1.0, ridg
     c = _ridge_term(sigma, ridge, len(sigma))
     sigma, V = sigma[:kept], V[:, :kept]
     return WhitenedMoments(V * sigma, sigma, sigma / (sigma.square() + c).sqrt())
+
+
+def full_basis(x: Tensor, S: Tensor, *, least: float) -> Basis | None:
+    """Return a basis of all p directions of ``x`` (n, p), centred, or None where they may not be kept.
+
+    With S = Xᵀ X = L Lᵀ it is X L⁻ᵀ, at a fifth of what an eigendecomposition takes. The largest eigenvalue is at most
+    |S|₁ and the smallest at least 1 / |S⁻¹|₁, so that σ_min / σ_max > ``least`` is certain where that is returned, and
+    with it errors of the order of eps / least².
+    """
+    L, failed = torch.linalg.cholesky_ex(S)
+    if failed or not len(S):
+        return None
+    condition = torch.linalg.matrix_norm(S, 1) * torch.linalg.matrix_norm(torch.cholesky_inverse(L), 1)
+    if not condition < least**-2:
+        return None
+    return Basis(torch.linalg.solve_triangular(L.T, x, upper=True, left=False))
 
 
 def _kept(sigma: Tensor, *, constant: bool, rtol: float, variance: float) -> int:

@@ -13,6 +13,8 @@ from pyscale.train.augmentation import augment
 from pyscale.train.pictures import PictureSet, resize
 from pyscale.train.seeding import derive_seed, generator
 
+_MOST_BESIDE_A_NETWORK = 2**30  # bytes
+
 
 class Batches:
     """An iterable of (images, labels): float32 (b, channels, height, width) and int64 (b,).
@@ -35,6 +37,8 @@ class Batches:
         workers: Processes that read a dataset that is not in memory.
         share: (rank, size): of every batch, the rank's part among ``size`` nearly equal ones, empty where there are
             more parts than pictures. Pictures are augmented as they would be in the whole batch.
+        device: Where batches of pictures in memory are made: a GPU gathers, augments and normalises while the CPU
+            goes on. Pictures of more than 1 GiB stay on the CPU.
     """
 
     def __init__(
@@ -52,10 +56,11 @@ class Batches:
         channels_last: bool = False,
         workers: int = 0,
         share: tuple[int, int] = (0, 1),
+        device: torch.device | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.dataset = dataset
+        self.dataset = dataset if device is None or device.type == "cpu" else _on_device(dataset, device)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -101,14 +106,16 @@ class Batches:
             images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
             # written into fresh memory, because .contiguous() leaves the strides of one-channel pictures as they are,
             # and convolutions choose their memory format by the strides
-            normalised = torch.empty(images.shape, memory_format=self._memory_format)
-            yield torch.div(images - self._mean, self._std, out=normalised), labels
+            normalised = torch.empty(images.shape, memory_format=self._memory_format, device=images.device)
+            mean, std = self._mean.to(images.device), self._std.to(images.device)
+            yield torch.div(images - mean, std, out=normalised), labels
 
     def _raw(self, own: list[slice]) -> Iterator[tuple[Tensor, Tensor]]:
         shares = [indices[places] for indices, places in zip(self.indices(), own, strict=True)]
         if isinstance(self.dataset, PictureSet):
             images, labels = self.dataset.images, self.dataset.labels
             for indices in shares:
+                indices = indices.to(images.device)
                 yield images[indices], labels[indices]
             return
         loader = DataLoader(
@@ -126,6 +133,13 @@ class Batches:
 def _nothing() -> tuple[Tensor, Tensor]:
     """A batch of which this rank has no part: what is read says how large pictures are, and nothing has been."""
     return torch.empty((0, 1, 1, 1)), torch.empty(0, dtype=torch.int64)
+
+
+def _on_device(dataset: Dataset[Any], device: torch.device) -> Dataset[Any]:
+    """The pictures on the device, if they are in memory and few enough to lie beside a network."""
+    if not isinstance(dataset, PictureSet) or dataset.images.nbytes > _MOST_BESIDE_A_NETWORK:
+        return dataset
+    return PictureSet(dataset.images.to(device), dataset.labels.to(device))
 
 
 def _checked(batch: Any, size: tuple[int, int] | None) -> tuple[Tensor, Tensor]:

@@ -106,6 +106,7 @@ class Data:
         recipe: Recipe | None = None,
         workers: int = 0,
         share: tuple[int, int] = (0, 1),
+        device: torch.device | None = None,
     ) -> Batches:
         """Batches of normalised pictures of one split.
 
@@ -117,6 +118,7 @@ class Data:
             recipe: Where its augmentation (``crop``, ``flip``) and memory format come from; None augments nothing.
             workers: Processes that read pictures that are not in memory.
             share: (rank, size) of several processes, which get a part of every batch each.
+            device: Where batches of pictures in memory are made; None is the CPU.
 
         Returns:
             An iterable of (images, labels): float32 (b, channels, height, width) and int64 (b,).
@@ -134,6 +136,7 @@ class Data:
             seed=seed,
             workers=workers,
             share=share,
+            device=device,
             **augmentation,
         )
 

@@ -193,9 +193,9 @@ def _train(run: _Run) -> tuple[History, int]:
     model = run.model
     recipe = run.recipe.but(channels_last=run.recipe.channels_last and channels_last_is_safe(model, run.device))
     crew = run.crew
-    sharing: dict[str, Any] = {"workers": run.workers, "share": (crew.rank, crew.size)}
-    batches = run.data.loader("train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, **sharing)
-    validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, **sharing)
+    reading: dict[str, Any] = {"workers": run.workers, "device": run.device, "share": (crew.rank, crew.size)}
+    batches = run.data.loader("train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, **reading)
+    validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, **reading)
     recorder = Recorder()
     checkpointer = Checkpointer(run.folder.checkpoint, lambda: run.folder.write_history(History(recorder.rows)))
     with _quiet_lightning():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pyscale.metrics import canonical_table, cca_matrix
+from pyscale.metrics.whitening import full_basis
 from tests import oracles
 from tests.metrics.samples import correlated
 from tests.metrics.test_canonical_numerics import SETS
@@ -31,6 +32,7 @@ def expected(rows, columns, summary):
 def test_every_entry_is_that_of_its_pair(monkeypatch, summary, projections, at_once):
     monkeypatch.setattr(canonical_table, "_by_projections_is_less", lambda *_: projections)
     monkeypatch.setattr(canonical_table, "_SLICE", at_once)
+    monkeypatch.setattr(canonical_table, "_LEAST_ROWS", 1)
     rows, columns = layers()
     found = cca_matrix(rows, columns, summary=summary)
     assert found.dtype == np.float64
@@ -78,6 +80,24 @@ def test_sets_of_more_features_than_samples_go_without_their_moments(monkeypatch
     flat = {"wide": rows["wide"], "flat": np.full((40, 50), 0.1)}
     with pytest.warns(UserWarning, match="^layer 'flat' is constant to rounding"):
         assert np.isnan(cca_matrix(flat, columns, summary=summary)).tolist() == [[False], [True]]
+
+
+@pytest.mark.parametrize("steepness", [1.0, 0.3, 1e-2, 2e-3, 1e-3, 1e-5, 1e-9, 0.0])
+@pytest.mark.parametrize("p", [1, 2, 9])
+def test_a_basis_without_eigenvalues_is_one_of_all_directions_that_count(p, steepness):
+    rng = np.random.default_rng(p)
+    U, V = (np.linalg.qr(rng.standard_normal((m, p)))[0] for m in (50, p))
+    sigma = 7.0 * np.geomspace(1, steepness, p) if steepness else 7.0 * np.eye(p)[0]
+    x = torch.from_numpy((U * sigma) @ V.T)
+    basis = full_basis(x, x.T @ x, least=1e-3)
+    flat = sigma[-1] / sigma[0]
+    if basis is None:
+        assert flat < 1e-3 * p  # the bound is off by no more than the norms are
+        return
+    assert flat > 1e-3
+    W = basis.coordinates.numpy()
+    np.testing.assert_allclose(W.T @ W, np.eye(p), atol=1e-9)
+    np.testing.assert_allclose(W @ W.T, U @ U.T, atol=1e-9)
 
 
 def test_results_come_in_kind_and_constant_layers_are_named():

@@ -77,6 +77,12 @@ def truth(x, centering="double"):
     return oracle.gram(x.double().cpu().numpy(), "linear", centering)
 
 
+def constant_to_rounding(x):
+    """Whether every feature stays within 4 eps of its mean, relative to its largest: bfloat16 does at 1000 sigma."""
+    strays, largest = (x.double() - x.double().mean(dim=0)).abs().amax(dim=0), x.double().abs().amax(dim=0)
+    return bool((strays <= 4 * torch.finfo(x.dtype).eps * largest).all())
+
+
 def error(K, expected):
     return np.linalg.norm(K - expected) / max(np.linalg.norm(expected), 1e-300)
 
@@ -168,7 +174,7 @@ def test_large_grams(shape, dtype, mean, precision):
     (K,), (constant,) = grams([x], precision=precision)
     assert error(K, expected) <= tolerance(dtype, precision)
     assert np.array_equal(K, K.T)
-    assert constant == 0
+    assert constant == constant_to_rounding(x)
     assert np.array_equal(K, grams([x], precision=precision)[0][0])
 
 

@@ -133,6 +133,47 @@ def test_every_entry_is_the_formula_on_its_pair():
         assert np.isnan(tables[name][0, 0]).all() == (name in CANONICAL)
 
 
+def test_layers_of_more_features_than_samples_beside_one_of_fewer():
+    """Pairs of the former have correlations of 1 alone; with the latter there is something to weight."""
+    rng = np.random.default_rng(5)
+    networks = chain(rng, 2, n=12, depth=2, features=20)
+    for network in networks:
+        network.append(torch.from_numpy(rng.standard_normal((12, 4))))
+    tables, _ = similarity_tables(networks)
+    for name in CANONICAL:
+        for a, b in ((0, 1), (1, 0)):
+            expected = [[ORACLES[name](x.numpy(), y.numpy()) for y in networks[b]] for x in networks[a]]
+            np.testing.assert_allclose(tables[name][a, b], expected, rtol=1e-9, atol=CLOSE, err_msg=name)
+
+
+def test_the_measures_asked_for_alone_are_computed_and_are_the_same():
+    networks = chain(np.random.default_rng(6), 2)
+    whole, _ = similarity_tables(networks)
+    for measures in (["hsic"], ["pwcca", "cka"], ["cka_rbf_0.4"]):
+        tables, _ = similarity_tables(iter(networks), measures)
+        assert set(tables) == set(measures)
+        for name in measures:
+            np.testing.assert_array_equal(tables[name], whole[name])
+
+
+@pytest.mark.parametrize("measures", [[], ["cka", "ccc"]])
+def test_measures_that_are_none(measures):
+    with pytest.raises(ValueError, match="measures: expected some of"):
+        similarity_tables(chain(np.random.default_rng(7), 2), measures)
+
+
+@pytest.mark.cuda
+def test_a_gpu_finds_what_the_cpu_finds():
+    data, nets = digits().subset(20, test=40), networks(2)
+    found = {}
+    for device in ("cpu", "cuda"):
+        for net in nets:
+            net.to(device)
+        found[device] = match_layers(nets, data, layers=nets[0].layers, features="pool")
+    for name, matches in found["cpu"].matches.items():
+        assert abs(sum(matches.found) - sum(found["cuda"].matches[name].found)) <= 1, name
+
+
 def test_a_chain_of_rotated_signals_is_found_by_all_but_what_scale_decides():
     networks = chain(np.random.default_rng(2), 3)
     loud = [[x * (10 if i == 1 else 1) for i, x in enumerate(network)] for network in networks]

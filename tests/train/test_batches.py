@@ -118,3 +118,15 @@ def test_a_batch_has_at_least_one_picture(data):
 
 def test_digits_are_never_mirrored():
     assert digits().recipe.flip is False
+
+
+@pytest.mark.cuda
+def test_a_gpu_makes_the_same_batches(data):
+    recipe = Recipe(crop=0.125, flip=True)
+    here = data.loader("train", 64, shuffle=True, recipe=recipe)
+    there = data.loader("train", 64, shuffle=True, recipe=recipe, device=torch.device("cuda"))
+    for (images, labels), (others, theirs) in zip(here, there, strict=True):
+        assert others.device.type == "cuda"
+        assert others.stride() == images.stride()
+        torch.testing.assert_close(others.cpu(), images, rtol=1e-6, atol=1e-6)
+        assert torch.equal(theirs.cpu(), labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,10 @@ from pyscale.comparison.features import Features, features_for_moments
 from pyscale.comparison.hooks import Tap
 from pyscale.comparison.layers import Layers, select_layers
 from pyscale.comparison.state import left_as_found
-from pyscale.studies.matching.tables import Tables, similarity_tables
+from pyscale.studies.matching.directions import Tables
+from pyscale.studies.matching.tables import METRICS, similarity_tables
 from pyscale.train import Accuracy, Data
-from pyscale.train.evaluation import at_model_resolution
+from pyscale.train.evaluation import at_model_resolution, model_device
 
 _TIE = 1e-9  # relative; more than rounding puts between similarities that are equal
 
@@ -78,7 +79,12 @@ class LayerMatching:
 
 
 def match_layers(
-    networks: Sequence[nn.Module], data: Data, *, layers: Layers = None, features: Features = "flatten"
+    networks: Sequence[nn.Module],
+    data: Data,
+    *,
+    layers: Layers = None,
+    features: Features = "flatten",
+    measures: Sequence[str] = METRICS,
 ) -> LayerMatching:
     r"""Search for the layers of each network in every other, by every measure, and count how often they are found.
 
@@ -88,19 +94,22 @@ def match_layers(
     is more similar than every other; where another is equally similar (as where samples are so few that all
     correlations are 1) nothing was found. The logits are no layer of this search: leave them out of ``layers``.
 
-    Every network is run once. All its activations of the held-out pictures are held in memory.
+    Every network is run once, on the device it is on, where its similarities are computed too. All its activations of
+    the held-out pictures are held in memory, of one network at a time; of every layer of all, a Gram (n, n) in float64
+    for each kernel and estimator, and the directions (p, n at most) that canonical correlations take.
 
     Args:
         networks: At least two of one architecture, trained from different seeds.
         data: The test split is used, in its own order, at each network's resolution.
         layers: As for :func:`pyscale.compare`; at least two.
         features: "flatten", or "pool", which is another representation: the mean of each channel.
+        measures: Which of :data:`pyscale.studies.matching.tables.METRICS`.
 
     Returns:
         The counts, by measure.
 
     Raises:
-        ValueError: If there are fewer than two networks or layers, or they have different layers.
+        ValueError: If there are fewer than two networks or layers, they have different layers, or a measure is unknown.
 
     References:
         Kornblith, Norouzi, Lee and Hinton, "Similarity of neural network representations revisited", 2019, section 6.1
@@ -110,16 +119,11 @@ def match_layers(
         raise ValueError(f"networks: expected at least two, got {len(networks)}")
     if features not in ("flatten", "pool"):
         raise ValueError(f'features: expected "flatten" or "pool", got {features!r}')
-    activations = [_activations(network, data, layers, features) for network in networks]
-    names = tuple(activations[0])
-    for k, other in enumerate(activations):
-        if tuple(other) != names:
-            raise ValueError(f"networks[{k}] has the layers {list(other)}; networks[0] has {list(names)}")
-    if len(names) < 2:
-        raise ValueError(f"layers: expected at least two to tell apart, got {list(names)}")
-    tables, notes = similarity_tables([list(of.values()) for of in activations])
+    names: list[str] = []
+    tables, notes = similarity_tables(_read(networks, data, layers, features, names), measures)
     matches = {name: count_matches(table) for name, table in tables.items()}
-    return LayerMatching(matches, names, len(networks), len(next(iter(activations[0].values()))), features, notes)
+    samples = len(data.labels("test"))
+    return LayerMatching(matches, tuple(names), len(networks), samples, features, notes)
 
 
 def count_matches(tables: Tables) -> Matches:
@@ -151,16 +155,31 @@ def _apart(tables: Tables) -> tuple[Tables, Tables]:
     return own - others, _TIE * np.abs(own)
 
 
+def _read(
+    networks: Sequence[nn.Module], data: Data, layers: Layers, features: Features, names: list[str]
+) -> Iterator[list[Tensor]]:
+    """Yield (n, p) of every layer, network by network; ``names`` becomes those of the layers."""
+    for k, network in enumerate(networks):
+        activations = _activations(network, data, layers, features)
+        if k == 0:
+            names.extend(activations)
+            if len(names) < 2:
+                raise ValueError(f"layers: expected at least two to tell apart, got {names}")
+        if list(activations) != names:
+            raise ValueError(f"networks[{k}] has the layers {list(activations)}; networks[0] has {names}")
+        yield list(activations.values())
+
+
 def _activations(network: nn.Module, data: Data, layers: Layers, features: Features) -> dict[str, Tensor]:
-    """Return (n, p) of every layer, on the CPU, from one pass over the held-out pictures."""
+    """Return (n, p) of every layer, on the network's device, from one pass over the held-out pictures."""
     parts: dict[str, list[Tensor]] = {}
 
     def keep(row: str, activation: Tensor) -> None:
         parts.setdefault(row, []).append(features_for_moments(activation, features).clone())
 
-    selection = select_layers(network, layers)
+    selection, device = select_layers(network, layers), model_device(network)
     with left_as_found(network), Tap("networks", selection) as tap:
-        for batch, (images, _) in enumerate(at_model_resolution(network, data).loader("test")):
+        for batch, (images, _) in enumerate(at_model_resolution(network, data).loader("test", device=device)):
             with tap.recording(keep, batch, len(images)):
-                network(images)
-    return {row: torch.cat(pieces) for row, pieces in parts.items()}
+                network(images.to(device))
+    return {row: torch.cat(parts.pop(row)) for row in tap.rows}

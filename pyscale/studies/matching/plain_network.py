@@ -10,8 +10,8 @@ class PlainNetwork(nn.Module):
     r"""Ten layers: eight convolutions with batch normalisation and ReLU, global average pooling, and the classifier.
 
     Of w, 2w and 4w channels: two 3 × 3 convolutions; three, the first of stride 2; two, the first of stride 2 and the
-    second without padding; and one of 1 × 1. It follows the ten-layer network of the paper below, after All-CNN-C, in
-    which every layer has a place of its own: none is skipped, so none is much like its neighbours by construction.
+    second without padding; and one of 1 × 1. With w = 16 it is Tiny-10 of the paper below (table E.1), after All-CNN-C:
+    every layer has a place of its own, none is skipped, so none is much like its neighbours by construction.
 
     The layers that represent are :attr:`layers`: what leaves every ReLU, and the pooled features.
 
