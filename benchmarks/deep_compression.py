@@ -4,17 +4,18 @@ Trainings are kept under --out and taken up again where they were stopped. Rows 
 results/deep_compression.csv, rows of their layers to results/deep_compression_layers.csv.
 
     python -m benchmarks.deep_compression lenet5 --data mnist.npz
-    python -m benchmarks.deep_compression lenet5 --data mnist.npz --held-out 10000 --amount 0.92    tries another amount
+    python -m benchmarks.deep_compression lenet5 --data mnist.npz --held-out 10000 --amount 0.92 --out /tmp/less
     python -m benchmarks.deep_compression cifar_resnet20 --data cifar10.zip --weights resnet20.th --seeds 0
     python -m benchmarks.deep_compression lenet_300_100 --quick --results /tmp/x                    rehearses every line
 
 With --held-out every accuracy is that of training pictures held out for it, and the test pictures are not touched: that
-is how a plan is chosen.
+is how a plan is chosen. A plan that is tried wants a folder of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,12 +25,13 @@ import torch
 
 from benchmarks import page
 from benchmarks.provenance import RESULTS, append_rows, provenance
-from pyscale.compress import Schedule, TensorReport
+from pyscale.compress import Schedule, TensorReport, load
 from pyscale.studies import PLANS, CompressionPlan, DeeplyCompressed, compress_deeply
 from pyscale.train import Accuracy, Data, digits, from_npz, image_folder
 
 # Han, Mao and Dally 2016, tables 1 to 3: times smaller once pruned, shared, coded, with 32-bit weights before.
 PUBLISHED = {"lenet_300_100": "12 / 32 / 40", "lenet5": "12 / 33 / 39"}
+_STORED = ("bytes_pruned", "bytes_shared", "bytes_coded")
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)  # results then don't depend on how many cores there are
     data, plan = _data(options), _plan(options)
     results = RESULTS if options.results is None else options.results
-    out = options.out / "-".join([_name(options), *_changes(options)]) / options.network
+    out = options.out / _name(options) / options.network
     done = [
         compress_deeply(
             plan,
@@ -73,9 +75,9 @@ def network_row(options: argparse.Namespace, data: Data, done: DeeplyCompressed)
         "network": options.network,
         "data": _name(options),
         "measured_on": "test" if options.held_out is None else "training, held out",
-        "pruned": f"{100 * _share(done.plan):g} %",
-        "tuning": f"{done.plan.schedule.steps} × {tuning.epochs}",
-        "decay": f"{tuning.weight_decay:g}",
+        "pruned": _pruned(done),
+        "amount": json.dumps(done.plan.amount),
+        "tuning": f"{done.plan.schedule.steps} × {tuning.epochs} at {tuning.lr:g}",
         "seed": str(done.seed),
         "times_smaller": f"{done.rate:.1f}",
         "after_pruning": f"{pruned.report.rate:.1f}",
@@ -92,26 +94,17 @@ def network_row(options: argparse.Namespace, data: Data, done: DeeplyCompressed)
 
 
 def layer_rows(options: argparse.Namespace, done: DeeplyCompressed) -> Iterator[dict[str, str]]:
-    """Yield a row for every layer with pruned or shared weights, in the order of the paper's columns, and the rest."""
-    _, pruned, shared, coded = (stage.report for stage in done.stages)
-    rest = [0, 0, 0, 0]
-    for tensors in zip(pruned.tensors, shared.tensors, coded.tensors, strict=True):
-        if "shared" in tensors[2].form:
-            yield {**_layer(options, done.seed, tensors[2].name.removesuffix(".weight")), **_figures(*tensors)}
+    """Yield a row for every convolution and linear layer, and one for all biases and norms together."""
+    dense = {name: tensor.ndim > 1 for name, tensor in load(done.stages[-1].path).state_dict.items()}
+    case = {"network": options.network, "data": _name(options), "seed": str(done.seed)}
+    rest = []
+    for tensors in zip(*(stage.report.tensors for stage in done.stages[1:]), strict=True):
+        if dense[tensors[-1].name]:
+            yield {**case, "layer": tensors[-1].name.removesuffix(".weight"), **_figures(*tensors)}
         else:
-            sizes = (tensors[2].weights, *(tensor.bytes_stored for tensor in tensors))
-            rest = [total + size for total, size in zip(rest, sizes, strict=True)]
-    yield {
-        **_layer(options, done.seed, "biases and norms"),
-        **dict.fromkeys(("kept", "weight_bits", "weight_bits_coded", "index_bits", "index_bits_coded"), ""),
-        "weights": str(rest[0]),
-        **{f"bytes_{name}": str(size) for name, size in zip(("pruned", "shared", "coded"), rest[1:], strict=True)},
-        "size": "",
-    }
-
-
-def _layer(options: argparse.Namespace, seed: int, name: str) -> dict[str, str]:
-    return {"network": options.network, "data": _name(options), "seed": str(seed), "layer": name, "weights": ""}
+            rest.append((tensors[-1].weights, *(tensor.bytes_stored for tensor in tensors)))
+    sums = dict(zip(("weights", *_STORED), (str(sum(column)) for column in zip(*rest, strict=True)), strict=True))
+    yield {**case, "layer": "biases and norms", **dict.fromkeys(_figures(*tensors), ""), **sums}
 
 
 def _figures(pruned: TensorReport, shared: TensorReport, coded: TensorReport) -> dict[str, str]:
@@ -122,16 +115,16 @@ def _figures(pruned: TensorReport, shared: TensorReport, coded: TensorReport) ->
         "weight_bits_coded": f"{coded.weight_bits_stored:.1f}",
         "index_bits": str(shared.index_bits or ""),
         "index_bits_coded": f"{coded.index_bits_stored:.1f}" if coded.index_bits else "",
-        "bytes_pruned": str(pruned.bytes_stored),
-        "bytes_shared": str(shared.bytes_stored),
-        "bytes_coded": str(coded.bytes_stored),
+        **dict(zip(_STORED, (str(stage.bytes_stored) for stage in (pruned, shared, coded)), strict=True)),
         "size": f"{100 * coded.size_share:.2f} %",
     }
 
 
-def _share(plan: CompressionPlan) -> float:
-    assert isinstance(plan.amount, float)
-    return plan.amount
+def _pruned(done: DeeplyCompressed) -> str:
+    """Return the share of the weights that is gone, biases and norms aside."""
+    weights = [tensor for tensor in load(done.stages[1].path).state_dict.values() if tensor.ndim > 1]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return f"{100 * zeros / sum(weight.numel() for weight in weights):.1f} %"
 
 
 def _accuracy(accuracy: Accuracy) -> str:
@@ -141,23 +134,14 @@ def _accuracy(accuracy: Accuracy) -> str:
 def _plan(options: argparse.Namespace) -> CompressionPlan:
     plan = PLANS[options.network]
     if options.amount is not None:
-        plan = replace(plan, amount=options.amount)
-    if options.tuning_epochs is not None:
-        plan = replace(plan, tuning=plan.tuning.but(epochs=options.tuning_epochs))
-    if options.tuning_decay is not None:
-        plan = replace(plan, tuning=plan.tuning.but(weight_decay=options.tuning_decay))
+        plan = replace(plan, amount=json.loads(options.amount))
+    if options.tuning:
+        changes = (change.split("=", 1) for change in options.tuning)
+        plan = replace(plan, tuning=plan.tuning.but(**{name: json.loads(value) for name, value in changes}))
     if options.quick:
-        plan = replace(
-            plan, schedule=Schedule("cubic", 1), training=plan.training.but(epochs=1), tuning=plan.tuning.but(epochs=1)
-        )
+        short = {name: getattr(plan, name).but(epochs=1) for name in ("training", "tuning", "sharing")}
+        plan = replace(plan, schedule=Schedule("cubic", 1), **short)
     return plan
-
-
-def _changes(options: argparse.Namespace) -> Iterator[str]:
-    """Yield what tells this measurement's folder from that of the plan as it is."""
-    for name in ("held_out", "amount", "tuning_epochs", "tuning_decay"):
-        if getattr(options, name) is not None:
-            yield f"{name}={getattr(options, name):g}"
 
 
 def _name(options: argparse.Namespace) -> str:
@@ -186,9 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", help="a checkpoint that training goes on from")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="layers' rows are of the first")
     parser.add_argument("--held-out", type=int, metavar="N", help="measure on N training pictures held out for it")
-    parser.add_argument("--amount", type=float, help="share of the weights to prune, instead of the plan's")
-    parser.add_argument("--tuning-epochs", type=int, help="after each step of pruning, instead of the plan's")
-    parser.add_argument("--tuning-decay", type=float, help="of the weights meanwhile, instead of the plan's")
+    parser.add_argument("--amount", help="share of the weights to prune, or JSON by layer, instead of the plan's")
+    parser.add_argument("--tuning", nargs="+", metavar="FIELD=VALUE", help="changes to the recipe of fine-tuning")
     parser.add_argument("--out", type=Path, default=Path("outputs/deep_compression"), help="where trainings are kept")
     parser.add_argument("--results", type=Path, help="folder for the rows, instead of benchmarks/results")
     parser.add_argument("--quick", action="store_true", help="rehearse with short trainings; give --results too")
