@@ -65,7 +65,8 @@ def test_rows_of_layers_are_those_of_the_first_seed_and_add_up(rehearsed):
     assert sum(int(row["weights"]) for row in rows) == sum(t.numel() for t in read.state_dict.values())
     weight = read.state_dict["ip1.weight"]
     assert rows[0]["kept"] == f"{100 * float((weight != 0).double().mean()):.1f} %"
-    assert rows[0]["weight_bits"] == "5"
+    values = len(weight.unique())  # zero, which fills gaps that are too wide, may be one of those that have a code
+    assert values - 1 <= 2 ** int(rows[0]["weight_bits"]) < 2 * values
 
 
 def test_trainings_are_taken_up(rehearsed):
