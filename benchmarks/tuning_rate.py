@@ -2,8 +2,8 @@
 
 Networks of the embedded digits are pruned and fine-tuned at several shares of the rate they were trained at, and
 measured on training pictures held out for it: the test pictures are not touched. Trainings are kept under --out and
-taken up again where they were stopped. Rows go to results/tuning_rate.csv; studies take the share that loses least
-(pyscale.studies.compressed_networks.TUNING_RATE).
+taken up again where they were stopped. Rows go to results/tuning_rate.csv; studies fine-tune at what loses little
+(``tuning_recipe`` of pyscale.studies.compressed_networks).
 
     python -m benchmarks.tuning_rate --seeds 2 --epochs 1 --results /tmp/x    rehearses every line
 """
