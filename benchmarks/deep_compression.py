@@ -74,9 +74,8 @@ def network_row(options: argparse.Namespace, data: Data, done: DeeplyCompressed)
     return {
         "network": options.network,
         "data": _name(options),
-        "measured_on": "test" if options.held_out is None else "training, held out",
+        "pictures": "test" if options.held_out is None else "held-out training",
         "pruned": _pruned(done),
-        "amount": json.dumps(done.plan.amount),
         "tuning": f"{done.plan.schedule.steps} × {tuning.epochs} at {tuning.lr:g}",
         "seed": str(done.seed),
         "times_smaller": f"{done.rate:.1f}",

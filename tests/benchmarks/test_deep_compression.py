@@ -31,10 +31,10 @@ def rehearsed(tmp_path_factory):
 
 def test_rows_of_networks_are_those_of_their_files(rehearsed):
     _, rows = read_rows(rehearsed / "deep_compression.csv")
-    assert [(row["seed"], row["measured_on"], row["pruned"]) for row in rows] == [
+    assert [(row["seed"], row["pictures"], row["pruned"]) for row in rows] == [
         ("0", "test", "92.5 %"),
         ("1", "test", "92.5 %"),
-        ("3", "training, held out", "50.0 %"),
+        ("3", "held-out training", "50.0 %"),
     ]
     assert [row["tuning"] for row in rows] == ["1 × 1 at 0.001", "1 × 1 at 0.001", "1 × 1 at 0.002"]
     assert [row["trained_on"] for row in rows] == ["1438", "1438", "1079"]
