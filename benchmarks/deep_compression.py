@@ -77,6 +77,7 @@ def network_row(options: argparse.Namespace, data: Data, done: DeeplyCompressed)
         "pictures": "test" if options.held_out is None else "held-out training",
         "pruned": _pruned(done),
         "tuning": f"{done.plan.schedule.steps} × {tuning.epochs} at {tuning.lr:g}",
+        "shifts": f"{round(tuning.crop * data.image_size)} px" if tuning.crop else "none",
         "seed": str(done.seed),
         "times_smaller": f"{done.rate:.1f}",
         "after_pruning": f"{pruned.report.rate:.1f}",
