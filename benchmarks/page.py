@@ -46,6 +46,7 @@ _MEASURED = {
     "error",
     "peak_gib",
 }
+_FIRST_FIGURES = ("provider", "value", "times_smaller", "weights")  # after the columns that tell a case
 _SHARES = ("of_peak", "of_grams", "co_moments", "whitening", "products", "norms")  # shown as percentages
 
 # What the README shows: what it is called there, in which file it is, which case.
@@ -110,7 +111,8 @@ def newest(path: Path) -> list[Row]:
 def case(row: Mapping[str, str]) -> Row:
     """Return the columns that tell a case: those before the contender, or the figure where there is no contender."""
     names = list(row)
-    return {name: row[name] for name in names[: names.index("provider" if "provider" in names else "value")]}
+    first = next(name for name in _FIRST_FIGURES if name in names)
+    return {name: row[name] for name in names[: names.index(first)]}
 
 
 def fits(row: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -18,7 +18,8 @@ from pyscale.studies.coefficients.comparing import SearchComparison, compare_sea
 from pyscale.studies.coefficients.planning import SearchPlan, search_plan
 from pyscale.studies.coefficients.results import SearchResult
 from pyscale.studies.coefficients.searching import search
-from pyscale.studies.deep_compression import PLANS, CompressionPlan, DeeplyCompressed, Stage, compress_deeply
+from pyscale.studies.compression_plans import PLANS, CompressionPlan
+from pyscale.studies.deep_compression import DeeplyCompressed, Stage, compress_deeply
 from pyscale.studies.demonstration import demo, demo_study
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
 from pyscale.studies.equal_budget.question import EqualBudgets

@@ -243,3 +243,9 @@ def test_deep_compress_leaves_files_of_every_stage(tmp_path, monkeypatch):
 
 def test_deep_compress_knows_its_plans(tmp_path):
     assert "lenet5" in run("deep-compress", "alexnet", "--data", "digits", "--out", tmp_path, code=2).stderr
+
+
+def test_deep_compress_asks_for_weights_where_a_plan_goes_on_from_them(tmp_path):
+    options = ["deep-compress", "cifar_resnet20", "--data", "digits", "--out", tmp_path]
+    assert "weights: this plan goes on from trained weights" in run(*options, code=2).stderr
+    assert "no such file" in run(*options, "--weights", tmp_path / "none.th", code=2).stderr

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pyscale.compress import Schedule, load
-from pyscale.models import rebuild
-from pyscale.studies import PLANS, compress_deeply
-from pyscale.train import digits, evaluate, from_npz
+from pyscale.models import build, rebuild
+from pyscale.studies import PLANS, CompressionPlan, compress_deeply
+from pyscale.train import Recipe, digits, evaluate, from_npz
 
 MNIST = "mnist.npz"
 QUICK = {"progress": False, "threads": 1, "device": "cpu"}
@@ -95,8 +95,38 @@ def test_another_plan_in_the_same_folder_is_refused(small):
 
 
 def test_unknown_plans_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="plan must be a CompressionPlan or one of lenet_300_100, lenet5, got 'vgg'"):
+    with pytest.raises(ValueError, match=r"plan must be a CompressionPlan or one of lenet_300_100, .*, got 'vgg'"):
         compress_deeply("vgg", digits(), tmp_path)
+
+
+def going_on():
+    """A plan that leaves the weights it is given as they are, but for rounding, and prunes a tenth of them."""
+    still = Recipe(epochs=1, lr=1e-12, weight_decay=0.0)
+    return CompressionPlan("cifar_resnet8", 0.1, 8, Schedule("cubic", 1), still, still, still, from_weights=True)
+
+
+def test_given_weights_are_what_is_compressed(tmp_path):
+    network = build("cifar_resnet8", num_classes=10, in_channels=1, image_size=8)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "given.pt")
+    data = digits().subset(64, test=64)
+    compress_deeply(going_on(), data, tmp_path / "out", weights=tmp_path / "given.pt", **QUICK)
+    read = load(tmp_path / "out" / "trained.psz").state_dict
+    weights = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("weight")}
+    assert all(torch.allclose(read[name], tensor, atol=1e-6) for name, tensor in weights.items())
+    pruned = load(tmp_path / "out" / "pruned.psz").state_dict
+    kept = sum(int(pruned[name].count_nonzero()) for name, tensor in weights.items() if tensor.ndim > 1)
+    assert kept == pytest.approx(0.9 * sum(tensor.numel() for tensor in weights.values() if tensor.ndim > 1), abs=1)
+
+    other = build("cifar_resnet8", num_classes=10, in_channels=1, image_size=8)
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="holds another plan: weights is"):
+        compress_deeply(going_on(), data, tmp_path / "out", weights=tmp_path / "other.pt", **QUICK)
+
+
+def test_a_plan_for_trained_weights_asks_for_them(tmp_path):
+    with pytest.raises(ValueError, match="weights: this plan goes on from trained weights; give a checkpoint of cifar"):
+        compress_deeply(going_on(), digits(), tmp_path, **QUICK)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 @command
 def deep_compress(
-    plan: Annotated[str, typer.Argument(help="lenet_300_100 or lenet5, as in the paper; for pictures of 28 x 28.")],
+    plan: Annotated[str, typer.Argument(help="lenet_300_100 or lenet5, for pictures of 28 x 28; cifar_resnet20.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; outputs/deep-compression/PLAN.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint that training goes on from; cifar_resnet20 asks for one.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of first weights and trainings.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew instead of taking up what is there.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; its own choice by default.")] = None,
@@ -37,13 +40,14 @@ def deep_compress(
     def announce(step: Step) -> None:
         say(f"[{step.number:2d}/{step.total}] {step.title} ({time.monotonic() - started:.0f} s so far)")
 
-    options = {} if threads is None else {"threads": threads}
+    options: dict[str, Any] = {} if threads is None else {"threads": threads}
     with stdout_kept_clean():
         result = compress_deeply(
             plan,
             open_data(data),
             folder,
             seed=seed,
+            weights=weights,
             resume=not fresh,
             progress=interactive(),
             on_step=announce,

@@ -25,7 +25,7 @@ from pyscale.studies.laws.estimates import (
     log_factors,
     parameter_table,
 )
-from pyscale.studies.laws.fitting import resampled_cases
+from pyscale.studies.laws.resampling import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,23 +132,27 @@ def fit_cost_law(
     dimensions = tuple(factors)
     P = len(dimensions) + 1
     check_told_apart(dimensions, logs, 2, P)
-    target, design = np.log(y), np.column_stack([np.ones(len(y)), logs])
-    theta = _solved(design, target)
-    resampled = np.empty((0, P))
-    if len(y) > P:
-        rng = np.random.default_rng(seed)
-        if resampling == "residuals":
-            residuals = (target - design @ theta) * np.sqrt(len(y) / (len(y) - P))  # their mean is 0: the law has ln c
-            resampled = _solved(design, (design @ theta)[:, None] + rng.choice(residuals, (len(y), draws))).T
-        else:
-            full = resampled_cases(logs, draws, rng, lambda u: np.linalg.matrix_rank(u - u.mean(axis=0)) == P - 1)
-            resampled = np.array([_solved(design[i], target[i]) for i in full])
+    target = np.log(y)
+    theta = _fitted(logs, target)
+    curve = _design(logs) @ theta
+    resampled = bootstrap(
+        _fitted,
+        logs,
+        target,
+        curve,
+        P,
+        resampling=resampling,
+        draws=draws,
+        seed=seed,
+        determined=lambda points: bool(np.linalg.matrix_rank(points - points.mean(axis=0)) == P - 1),
+        linear=True,
+    )
     k = {f"k_{name}": estimate(theta[i], resampled[:, i], confidence) for i, name in enumerate(dimensions, start=1)}
     return CostLaw(
         cost=cost,
         dimensions=dimensions,
         parameters={"c": estimate(np.exp(theta[0]), np.exp(resampled[:, 0]), confidence), **k},
-        worst=float(np.abs(np.expm1(target - design @ theta)).max()),
+        worst=float(np.abs(np.expm1(target - curve)).max()),
         points=len(y),
         confidence=confidence,
         draws=resampled,
@@ -232,6 +236,11 @@ def textbook_cost_law(dimensions: Sequence[str] = DIMENSIONS) -> CostLaw:
     return CostLaw("macs", tuple(dimensions), parameters, 0.0, 0, 0.95, draws)
 
 
-def _solved(design: Array, targets: Array) -> Array:
-    """Return the least-squares coefficients (P,) or (P, B) for targets (n,) or (n, B)."""
-    return np.asarray(np.linalg.lstsq(design, targets, rcond=None)[0])
+def _design(logs: Array) -> Array:
+    """Return the columns (n, P) that ln c and the exponents are multiplied with."""
+    return np.column_stack([np.ones(len(logs)), logs])
+
+
+def _fitted(logs: Array, targets: Array) -> Array:
+    """Return the least-squares parameters (P,) or (P, B) for targets (n,) or (n, B)."""
+    return np.asarray(np.linalg.lstsq(_design(logs), targets, rcond=None)[0])

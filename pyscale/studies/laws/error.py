@@ -22,7 +22,8 @@ from pyscale.studies.laws.estimates import (
     log_factors,
     parameter_table,
 )
-from pyscale.studies.laws.fitting import Form, at_bounds, bootstrap, fitted, parameter_names, predicted
+from pyscale.studies.laws.fitting import Form, at_bounds, fitted, parameter_names, predicted
+from pyscale.studies.laws.resampling import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,9 +169,20 @@ def fit_error_law(
 
     check_told_apart(dimensions, logs, least_values, len(names))
     theta = fitted(logs, y, form)
-    resampled = bootstrap(logs, y, form, theta, resampling=resampling, draws=draws, seed=seed, determined=determined)
+    curve = predicted(theta, logs, form)
+    resampled = bootstrap(
+        lambda points, values: fitted(points, values, form, theta),
+        logs,
+        y,
+        curve,
+        len(names),
+        resampling=resampling,
+        draws=draws,
+        seed=seed,
+        determined=determined,
+    )
     freedom = len(y) - len(names)
-    squares = float(((predicted(theta, logs, form) - y) ** 2).sum())
+    squares = float(((curve - y) ** 2).sum())
     return ErrorLaw(
         form=form,
         dimensions=dimensions,

@@ -1,4 +1,4 @@
-r"""Least squares and the bootstrap for curves e_inf + a·x^-b, in one dimension or several.
+r"""Least squares for curves e_inf + a·x^-b, in one dimension or several.
 
 Parameters are one vector: e_inf, then the a (one for each dimension in the form "sum", a single one in "product"), then
 the b, one for each dimension.
@@ -6,20 +6,18 @@ the b, one for each dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pyscale.studies.laws.estimates import Array, Resampling
+from pyscale.studies.laws.estimates import Array
 from pyscale.train.dependencies import import_train_dependency
 
 Form = Literal["sum", "product"]
 
 STEEPEST = 10.0  # the largest b: from there on a dimension is as good as used up by a factor of 1.5
 _STARTS = (0.1, 0.5, 1.0, 2.0, 5.0)
-_MOST_TRIES = 100  # resamples of cases drawn for one that determines the law
 
 
 def parameter_names(dimensions: tuple[str, ...], form: Form) -> tuple[str, ...]:
@@ -88,54 +86,6 @@ def at_bounds(theta: Array, y: Array, names: tuple[str, ...], K: int) -> tuple[s
     small = 1e-3 * float(y.max())
     flags = [theta[0] < small, *(a < small), *((b < 1e-3) | (b > 0.999 * STEEPEST))]
     return tuple(name for name, flag in zip(names, flags, strict=True) if flag)
-
-
-def bootstrap(
-    logs: Array,
-    y: Array,
-    form: Form,
-    theta: Array,
-    *,
-    resampling: Resampling,
-    draws: int,
-    seed: int,
-    determined: Callable[[Array], bool],
-) -> Array:
-    """Return parameters fitted to resampled data (draws, P), or (0, P) where no degrees of freedom are left.
-
-    Args:
-        logs: Log factors (n, K).
-        y: Values (n,).
-        form: The law's.
-        theta: The parameters fitted to the data themselves (P,).
-        resampling: "residuals": about the fitted curve, widened by sqrt(n/(n - P)); "cases": whole points.
-        draws: How often.
-        seed: Of the resampling.
-        determined: Whether points with these log factors determine the law.
-    """
-    n, P = len(y), len(theta)
-    if n <= P:
-        return np.empty((0, P))
-    rng = np.random.default_rng(seed)
-    if resampling == "residuals":
-        curve = predicted(theta, logs, form)
-        residuals = (y - curve - (y - curve).mean()) * np.sqrt(n / (n - P))
-        return np.array([fitted(logs, curve + rng.choice(residuals, n), form, theta) for _ in range(draws)])
-    return np.array([fitted(logs[i], y[i], form, theta) for i in resampled_cases(logs, draws, rng, determined)])
-
-
-def resampled_cases(
-    logs: Array, draws: int, rng: np.random.Generator, determined: Callable[[Array], bool]
-) -> Iterator[NDArray[np.int64]]:
-    """Yield indices of resampled points, those of resamples that don't determine the law drawn again."""
-    for _ in range(draws):
-        for _ in range(_MOST_TRIES):
-            i = rng.integers(len(logs), size=len(logs))
-            if determined(logs[i]):
-                yield i
-                break
-        else:
-            raise ValueError('resampling is "cases", but too few resamples determine the law; use "residuals"')
 
 
 def _moved(theta: Array, by: Array, K: int, form: Form) -> Array:
