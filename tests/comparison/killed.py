@@ -20,6 +20,7 @@ from torch import nn
 
 import pyscale as ps
 from pyscale.comparison.stored import checkpoint, run
+from pyscale.stores import zarr_writer
 
 SAMPLES, BATCH = 190, 16  # the last batch is a smaller one
 
@@ -45,6 +46,12 @@ def loader():
     images = torch.randn(SAMPLES, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     for start in range(0, SAMPLES, BATCH):
         yield {"x": images[start : start + BATCH], "id": torch.arange(start, min(start + BATCH, SAMPLES)) * 7}
+
+
+    60_000,
+    60_000,
+    48,
+)  # chunks of parts of batches and of 3
 
 
 def extract(path: Path) -> None:
@@ -101,6 +108,8 @@ def kill_randomly(work, kills: int, seed: int, longest: float) -> int:
 
 def main() -> None:
     what, kills, seed, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    # chunks of a part of a batch, and of three batches
+    zarr_writer._SMALL, zarr_writer._LARGE, zarr_writer._MOST_ROWS = 60_000, 60_000, 48
     start = time.monotonic()
     extract(folder / "whole.zarr")
     taken = time.monotonic() - start
