@@ -48,12 +48,6 @@ def loader():
         yield {"x": images[start : start + BATCH], "id": torch.arange(start, min(start + BATCH, SAMPLES)) * 7}
 
 
-    60_000,
-    60_000,
-    48,
-)  # chunks of parts of batches and of 3
-
-
 def extract(path: Path) -> None:
     ps.extract(Slow(), list(loader()), path, progress=False)
 
