@@ -121,7 +121,7 @@ def compare_stores(
     )
     if type(batch_size) is not int or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
-    chosen = layers if layers is None or isinstance(layers, str) else list(layers)  # it chooses twice
+    chosen = layers if layers is None or isinstance(layers, str | type) else list(layers)  # it chooses twice
     with ExitStack() as stack:
         x = _side(stack, a, chosen, "layers")
         again = x.store if not isinstance(b, Store) and os.fspath(b) == x.store.address else b
