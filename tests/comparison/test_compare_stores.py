@@ -178,14 +178,14 @@ def test_memory_that_is_not_enough_is_an_error_that_names_the_layer(monkeypatch)
 @pytest.mark.parametrize("same", [False, True])
 def test_exact_mode_goes_block_by_block_where_memory_is_small(monkeypatch, metric, same):
     monkeypatch.setattr(plan, "_resident", lambda: 0)
-    x, y = data(0, a=(40,), b=(80,), c=(30,)), data(1, d=(60,), e=(90,))
+    x, y = data(0, a=(40,), b=(80,), c=(30,), d=(60,), e=(60,)), data(1, f=(60,), g=(90,))
     stores = store_of("x", x), store_of("y", y)
     stores = (stores[0], stores[0]) if same else stores
     options = {"metric": metric, "mode": "exact", **OPTIONS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
         whole = ps.compare_stores(*stores, **options)
-        tight = ps.compare_stores(*stores, memory="3.2MiB" if same else "6MiB", **options)
+        tight = ps.compare_stores(*stores, memory="5MiB", **options)
     np.testing.assert_allclose(tight.values, whole.values, rtol=1e-9)
     np.testing.assert_allclose(tight.chance, whole.chance, rtol=1e-9)
     assert tight.meta["reads"] > whole.meta["reads"] == 1
