@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("pyscale")
 
-_SUBMODULES = ("cli", "comparison", "compress", "metrics", "models", "ops", "stores", "studies", "train")
+_SUBMODULES = (
+    "cli",
+    "comparison",
+    "compress",
+    "distributed",
+    "metrics",
+    "models",
+    "ops",
+    "stores",
+    "studies",
+    "train",
+)
 _FUNCTIONS = {
     "cka": "metrics",
     "hsic": "metrics",
@@ -22,31 +33,44 @@ _FUNCTIONS = {
     "cka_matrix": "metrics",
     "chance": "metrics",
     "compare": "comparison",
+    "compare_many": "comparison",
     "compare_stores": "comparison",
     "compare_weights": "comparison",
     "Comparison": "comparison",
+    "Comparisons": "comparison",
     "extract": "comparison",
     "open_store": "stores",
 }
 
 if TYPE_CHECKING:
-    from pyscale import cli, comparison, compress, metrics, models, ops, stores, studies, train
-    from pyscale.comparison import Comparison, compare, compare_stores, compare_weights, extract
+    from pyscale import cli, comparison, compress, distributed, metrics, models, ops, stores, studies, train
+    from pyscale.comparison import (
+        Comparison,
+        Comparisons,
+        compare,
+        compare_many,
+        compare_stores,
+        compare_weights,
+        extract,
+    )
     from pyscale.metrics import cca, chance, cka, cka_matrix, hsic, procrustes, pwcca, svcca
     from pyscale.stores import open_store
 
 __all__ = [
     "Comparison",
+    "Comparisons",
     "cca",
     "chance",
     "cka",
     "cka_matrix",
     "cli",
     "compare",
+    "compare_many",
     "compare_stores",
     "compare_weights",
     "comparison",
     "compress",
+    "distributed",
     "extract",
     "hsic",
     "metrics",

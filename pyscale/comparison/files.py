@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -42,9 +42,7 @@ def save(path: str | PathLike[str], arrays: dict[str, Matrix], header: dict[str,
         arrays: Arrays by name, of ``ARRAYS``.
         header: What else there is, as JSON types.
     """
-    text = json.dumps({"format": _FORMAT, "version": _VERSION, "arrays": list(arrays), **header})
-    with replacing(path) as file:
-        np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
+    write(path, _FORMAT, _VERSION, arrays, header)
 
 
 def load(path: str | PathLike[str]) -> tuple[dict[str, Matrix], dict[str, Any]]:
@@ -57,20 +55,50 @@ def load(path: str | PathLike[str]) -> tuple[dict[str, Matrix], dict[str, Any]]:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or something else, or of a later version.
     """
+    arrays, header = read(path, _FORMAT, _VERSION)
+    arrays = {name: array for name, array in arrays.items() if name in ARRAYS}
+    try:
+        check_comparison(arrays, header)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return arrays, header
+
+
+def write(
+    path: str | PathLike[str], kind: str, version: int, arrays: Mapping[str, Matrix], header: Mapping[str, Any]
+) -> None:
+    """Write arrays and a JSON header that says what they are, whole or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        kind: What :func:`read` will ask for.
+        version: Of the format.
+        arrays: By name.
+        header: What else there is, as JSON types.
+    """
+    text = json.dumps({"format": kind, "version": version, "arrays": list(arrays), **header})
+    with replacing(path) as file:
+        np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def read(path: str | PathLike[str], kind: str, version: int) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    """Read what :func:`write` wrote: all arrays, and the header, of which format and version have been checked.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or something else, or of another version.
+    """
     path = Path(path)
+    what = kind.removeprefix("pyscale ")
     with path.open("rb") as file:
         try:
             arrays, header = _read(file)
         except _DAMAGE as error:
-            raise ValueError(f"{path} is damaged or no comparison: {error}") from error
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"{path} is no comparison")
-    if header.get("version") != _VERSION:
-        raise ValueError(f"{path} has format version {header.get('version')}; this pyscale reads version {_VERSION}")
-    try:
-        _check(arrays, header)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+            raise ValueError(f"{path} is damaged or no {what}: {error}") from error
+    if header.get("format") != kind:
+        raise ValueError(f"{path} is no {what}")
+    if header.get("version") != version:
+        raise ValueError(f"{path} has format version {header.get('version')}; this pyscale reads version {version}")
     return arrays, header
 
 
@@ -96,10 +124,11 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Matrix], dict[str, Any]]:
         header = json.loads(archive["header"].tobytes().decode())
         if not isinstance(header, dict):
             raise ValueError("its header is no object")
-        return {name: archive[name] for name in ARRAYS if name in archive}, header
+        return {name: archive[name] for name in archive.files if name != "header"}, header
 
 
-def _check(arrays: dict[str, Matrix], header: dict[str, Any]) -> None:
+def check_comparison(arrays: Mapping[str, Matrix], header: Mapping[str, Any]) -> None:
+    """Raise ValueError unless these are the arrays and the header of a comparison."""
     for kind in ("rows", "columns", "arrays"):
         names = header.get(kind)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -141,8 +141,8 @@ def _as_call(item: Layer, modules: dict[str, nn.Module]) -> tuple[str | None, in
         return None, None
     if item in modules:
         return item, None
-    name, _, call = item.rpartition("#")
-    if name in modules and call.isdecimal():
+    name, mark, call = item.rpartition("#")
+    if mark and name in modules and call.isdecimal():
         return name, int(call)
     return None, None
 

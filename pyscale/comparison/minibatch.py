@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
 from pyscale.metrics import MinibatchCKA, PermutationNull
 from pyscale.metrics.packing import Attempt, Attempts, attempt, attempt_exactly, pack
-from pyscale.metrics.pair_sums import MAX_BLOCKS
-from pyscale.ops import PackedGram
+from pyscale.metrics.pair_sums import MAX_BLOCKS, without_constant
+from pyscale.ops import PackedGram, hsic_pairs
 
 
 class MinibatchStrategy:
@@ -44,6 +45,7 @@ class MinibatchStrategy:
         self._labels, self._pairs = list(labels), list(pairs)
         self._deferred, self._streams = deferred, streams
         self._again = False  # the batch in progress is seen for the second time
+        self._number = 0  # of that batch
         self._grams = [_Grams(label, options, streams) for label in labels]
         self._metrics: dict[Pair, MinibatchCKA] = {}
         self._nulls: dict[Pair, PermutationNull] = {}
@@ -52,7 +54,7 @@ class MinibatchStrategy:
 
     def begin(self, batch: int) -> None:
         """Forget the previous batch's Grams."""
-        self._again = False
+        self._again, self._number = False, batch
         for grams in self._grams:
             grams.begin(batch)
 
@@ -63,16 +65,25 @@ class MinibatchStrategy:
     def finish(self, rows: Sequence[list[str]], samples: int) -> bool:
         """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
         with self._streams.summing():
-            grams: list[Attempts] = []
-            for side, names in zip(self._grams, rows, strict=True):
-                grams.append(side.stacked(names, grams[0].values.device if grams else None))
+            grams = Attempts.stacked(self._all_packed(rows))
             if self._deferred and not self._again and not self._all_trusted(grams, rows):
                 self._again = True
                 return True
             if not self._metrics:
-                self._check_memory(grams)
-            for pair in self._pairs:
-                self._add(pair, grams, rows, samples)
+                self._check_memory(grams, rows)
+                self._begin_metrics(rows)
+            parts = list(zip(*(t.split([len(names) for names in rows]) for t in grams), strict=True))
+            for pair, null in self._nulls.items():
+                x, y = (Attempts(*parts[place]) for place in pair)
+                null.update_packed(x.values, y.values, samples, x.constant, y.constant, number=self._number)
+            if len(self._pairs) > 1:
+                self._add_all(grams, rows, samples)
+                return False
+            for pair, metric in self._metrics.items():
+                x, y = (Attempts(*parts[place]) for place in pair)
+                metric.update_packed(
+                    x.values, y.values, samples, x.constant, y.constant, number=self._number, check=False
+                )
         return False
 
     def take_part(self, side: int, row: str, activation: Tensor, *, last: bool) -> None:
@@ -96,6 +107,20 @@ class MinibatchStrategy:
         for null, summed in zip(self._nulls.values(), state["nulls"], strict=True):
             null.load_state_dict(summed)
 
+    def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Add what another process has summed over other batches, as its :meth:`state_dict` has it."""
+        if not self._metrics:
+            self.load_state_dict(rows, state)
+            return
+        for (pair, metric), theirs in zip(self._metrics.items(), state["metrics"], strict=False):
+            other = self._metric(*pair, rows).load_state_dict(theirs)
+            metric.merge_state(other.to(metric.device or "cpu"))
+        if not state["metrics"]:
+            return
+        for null, theirs in zip(self._nulls.values(), state["nulls"], strict=True):
+            other_null = PermutationNull(self._options.permutations, self._options.seed).load_state_dict(theirs)
+            null.merge_state(other_null.to(null.device or "cpu"))
+
     def scores(self) -> dict[Pair, Scores]:
         """Return the similarities of everything taken.
 
@@ -114,42 +139,58 @@ class MinibatchStrategy:
             found[i, j] = Scores(result.values, result.stderr, result.chance, result.zscores, pvalues)
         return found
 
-    def _all_trusted(self, grams: Sequence[Attempts], rows: Sequence[list[str]]) -> bool:
-        """Return whether all Grams of a batch will do, waiting for them, and remember those that won't."""
-        trusted = iter(torch.cat([side.trusted() for side in grams]).tolist())
-        fine = True
+    def _all_packed(self, rows: Sequence[list[str]]) -> Iterator[Attempt]:
+        """Yield all Grams of the batch, model by model, and let go of them."""
         for side, names in zip(self._grams, rows, strict=True):
-            failed = [name for name in names if not next(trusted)]
-            side.exact.update(failed)
-            fine = fine and not failed
-        return fine
+            yield from side.handed_over(names)
 
-    def _add(self, pair: Pair, grams: Sequence[Attempts], rows: Sequence[list[str]], samples: int) -> None:
-        i, j = pair
-        if pair not in self._metrics:
-            self._metrics[pair] = self._metric(i, j, rows)
-        x, y = grams[i], grams[j]
-        self._metrics[pair].update_packed(x.values, y.values, samples, x.constant, y.constant, check=False)
-        if pair in self._nulls:
-            self._nulls[pair].update_packed(x.values, y.values, samples, x.constant, y.constant)
+    def _all_trusted(self, grams: Attempts, rows: Sequence[list[str]]) -> bool:
+        """Return whether all Grams of a batch will do, waiting for them, and remember those that won't."""
+        trusted = grams.trusted().tolist()
+        verdicts = iter(trusted)
+        for side, names in zip(self._grams, rows, strict=True):
+            side.exact.update([name for name in names if not next(verdicts)])
+        return all(trusted)
+
+    def _begin_metrics(self, rows: Sequence[list[str]]) -> None:
+        self._metrics = {(i, j): self._metric(i, j, rows) for i, j in self._pairs}
 
     def _metric(self, i: int, j: int, rows: Sequence[list[str]]) -> MinibatchCKA:
         options, sets = self._options, (self._labels[i], self._labels[j])
         return MinibatchCKA(rows[i], rows[j], kernel=options.kernel, bandwidth=options.bandwidth, sets=sets)
 
-    def _check_memory(self, grams: Sequence[Attempts]) -> None:
+    def _add_all(self, grams: Attempts, rows: Sequence[list[str]], samples: int) -> None:
+        """Add a batch to the sums of all pairs of models: one product of all layers with all layers."""
+        v = without_constant(grams.values, grams.constant)
+        products = 2 * hsic_pairs(v, v)
+        ends = list(accumulate(len(names) for names in rows))
+        parts = [slice(end - len(names), end) for end, names in zip(ends, rows, strict=True)]
+        squares, constant = products.diagonal(), grams.constant
+        for (i, j), metric in self._metrics.items():
+            x, y = parts[i], parts[j]
+            metric.update_products(
+                products[x, y],
+                squares[x],
+                squares[y],
+                samples,
+                constant[x],
+                constant[y],
+                same=i == j,
+                number=self._number,
+            )
+
+    def _check_memory(self, grams: Attempts, rows: Sequence[list[str]]) -> None:
         """Raise ValueError where the Grams of a batch and the sums would take more than they may."""
-        layers = [len(side.values) for side in grams]
-        held = [side.values.numel() * side.values.itemsize for side in grams]
-        cells = sum(layers[i] * layers[j] for i, j in self._pairs)
-        sums = 8 * cells * (MAX_BLOCKS + 2 + self._options.permutations)
-        needed = sum(held) + max(held) + sums
-        allowed = self._options.memory or free_memory(grams[0].values.device)
-        if needed > allowed:
+        layers = len(grams.values)
+        held = 2 * grams.values.numel() * grams.values.itemsize  # once by layers, once in rows
+        cells = sum(len(rows[i]) * len(rows[j]) for i, j in self._pairs)
+        sums = 8 * (cells * (MAX_BLOCKS + 2 + self._options.permutations) + layers**2 * (len(self._pairs) > 1))
+        allowed = self._options.memory or free_memory(grams.values.device)
+        if held + sums > allowed:
             raise ValueError(
-                f"the Gram matrices of a batch of {sum(layers)} layers take {format_size(sum(held) + max(held))} and "
-                f"the sums of {cells} pairs of layers {format_size(sums)}, where memory allows {format_size(allowed)}; "
-                f"use smaller batches, fewer layers, fewer models at a time, or a larger memory="
+                f"the Gram matrices of a batch of {layers} layers take {format_size(held)} and the sums of {cells} "
+                f"pairs of layers {format_size(sums)}, where memory allows {format_size(allowed)}; use smaller "
+                f"batches, fewer layers, fewer models at a time, or a larger memory="
             )
 
 
@@ -192,11 +233,10 @@ class _Grams:
         if last:
             self._packed[row] = Attempt.settled(PackedGram(values.to(part.values.dtype), constant))
 
-    def stacked(self, rows: list[str], device: torch.device | None = None) -> Attempts:
-        """Return the packed Grams in the order of ``rows``, on ``device`` or where the first of them is."""
-        grams = Attempts.stacked([self._packed[row] for row in rows], device)
+    def handed_over(self, rows: list[str]) -> Iterator[Attempt]:
+        """Yield the packed Grams in the order of ``rows``, and let go of them."""
+        yield from [self._packed[row] for row in rows]
         self._packed.clear()
-        return grams
 
     def _attempt(self, row: str, x: Tensor, read: torch.cuda.Event | None) -> Attempt:
         options = self._options

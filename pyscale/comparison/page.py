@@ -19,7 +19,7 @@ from pyscale.comparison.plotting import describe_chance
 if TYPE_CHECKING:
     from pyscale.comparison.result import Comparison
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 img { max-width: 100%; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
@@ -32,15 +32,15 @@ def write_page(comparison: Comparison, path: str | PathLike[str]) -> None:
     """Write heat map, the closest column of each row, and provenance to ``path``, whole or not at all."""
     models = " and ".join(escape(str(comparison.meta.get(key, key))) for key in ("model_x", "model_y"))
     html = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{models}</title><style>{_STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><title>{models}</title><style>{STYLE}</style></head><body>
 <h1>{models}</h1>
 <p>{escape(comparison.title)} of {len(comparison.rows)} x {len(comparison.columns)} layers on
 {escape(comparison.basis)}; {escape(describe_chance(comparison))}.</p>
 <img alt="Heat map of {escape(comparison.title)}" src="data:image/png;base64,{_picture(comparison)}">
 <h2>Closest layers</h2>
-{_closest(comparison)}
+{closest_layers(comparison)}
 <h2>Provenance</h2>
-{_provenance(comparison)}
+{provenance_table(comparison)}
 </body></html>
 """
     with replacing(path) as file:
@@ -56,7 +56,8 @@ def _picture(comparison: Comparison) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _closest(comparison: Comparison) -> str:
+def closest_layers(comparison: Comparison) -> str:
+    """A table of the closest column of each row."""
     arrays = comparison.arrays()
     head = "".join(f"<th>{escape(title)}</th>" for title in ("row", "closest column", *arrays))
     lines = []
@@ -65,12 +66,13 @@ def _closest(comparison: Comparison) -> str:
             lines.append(f"<tr><td>{escape(row)}</td><td colspan={len(arrays) + 1}>not defined</td></tr>")
             continue
         j = int(np.nanargmax(comparison.values[i]))
-        numbers = "".join(f'<td class="number">{_number(array[i, j])}</td>' for array in arrays.values())
+        numbers = "".join(f'<td class="number">{format_number(array[i, j])}</td>' for array in arrays.values())
         lines.append(f"<tr><td>{escape(row)}</td><td>{escape(comparison.columns[j])}</td>{numbers}</tr>")
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _provenance(comparison: Comparison) -> str:
+def provenance_table(comparison: Comparison) -> str:
+    """A table of where a comparison came from."""
     lines = (
         f"<tr><th>{escape(key)}</th><td>{escape(value if isinstance(value, str) else json.dumps(value))}</td></tr>"
         for key, value in comparison.meta.items()
@@ -78,5 +80,6 @@ def _provenance(comparison: Comparison) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _number(value: float) -> str:
+def format_number(value: float) -> str:
+    """Four digits; a dash where there is no number."""
     return "–" if math.isnan(value) else f"{value:.4g}"

@@ -36,7 +36,7 @@ def heat_map(comparison: Comparison, ax: Axes | None = None, *, diagonal: bool =
         origin="lower",
         aspect="equal",
         interpolation="nearest",
-        cmap=_colours(),
+        cmap=colours(),
         vmin=min(0.0, _least(comparison.values)),
         vmax=1.0,
     )
@@ -67,7 +67,8 @@ def _new_axes(comparison: Comparison) -> Axes:
     return axes
 
 
-def _colours() -> Any:
+def colours() -> Any:
+    """The colour map of similarities, grey where there is none."""
     return import_report_dependency("matplotlib").colormaps["magma"].with_extremes(bad=_UNDEFINED)
 
 

@@ -9,23 +9,24 @@ from typing import Any
 
 import torch
 
-from pyscale.comparison.driver import Run
-from pyscale.comparison.sides import Side
+from pyscale.comparison.driver import AnySide, Run
 from pyscale.ops import build_info
 
 
-def describe_run(run: Run, x: Side, y: Side) -> dict[str, Any]:
+def describe_run(run: Run, x: AnySide, y: AnySide) -> dict[str, Any]:
     """Return options, data, two models, versions and machine of a finished run, as JSON types only."""
-    skipped = {side.tap.label: dict(side.tap.skipped) for side in (x, y)}
+    tally, places = run.tally, [run.sides.index(side) for side in (x, y)]
+    skipped = {run.sides[k].label: tally.skipped_layers[k] for k in places}
     return {
         **asdict(run.options),
-        "model_x": type(x.inner).__name__,
-        "model_y": type(y.inner).__name__,
-        "samples": run.samples,
-        "batches": run.batches,
-        "skipped_batches": run.skipped,
+        "model_x": x.kind,
+        "model_y": y.kind,
+        "samples": tally.samples,
+        "batches": tally.batches,
+        "skipped_batches": tally.skipped,
         "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
-        "dtype": sorted(x.tap.dtypes | y.tap.dtypes),
+        "dtype": sorted({kind for k in places for kind in tally.dtypes[k]}),
+        "processes": run.crew.size,
         **describe_machine(run.device),
     }
 
@@ -37,6 +38,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "isa": build_info().isa,
         "pyscale": version("pyscale"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -35,6 +35,26 @@ class Side:
         self._forward = forward
 
     @property
+    def label(self) -> str:
+        """What errors call it."""
+        return self.tap.label
+
+    @property
+    def kind(self) -> str:
+        """The name of the model's class."""
+        return type(self.inner).__name__
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Layers that gave nothing comparable, with the reason."""
+        return self.tap.skipped
+
+    @property
+    def dtypes(self) -> set[str]:
+        """Element types of the activations seen."""
+        return self.tap.dtypes
+
+    @property
     def rows(self) -> list[str]:
         """Names of its compared layers, in forward order; empty before the first batch."""
         return self.tap.rows
@@ -57,10 +77,10 @@ class Side:
         return self.runs_with(other) and mine.modules == theirs.modules and mine.calls == theirs.calls
 
 
-def grouped(sides: Sequence[Side]) -> list[list[int]]:
-    """Return places of the sides, those that one forward pass serves together."""
+def grouped(sides: Mapping[int, Side]) -> list[list[int]]:
+    """Return places of sides, those that one forward pass serves together."""
     groups: list[list[int]] = []
-    for place, side in enumerate(sides):
+    for place, side in sides.items():
         for group in groups:
             if side.runs_with(sides[group[0]]):
                 group.append(place)

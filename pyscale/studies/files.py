@@ -13,7 +13,7 @@ from pyscale.studies.figures import draw_figures
 from pyscale.studies.findings import findings
 from pyscale.studies.report import render_report
 from pyscale.studies.results import StudyResult
-from pyscale.studies.tables import as_csv, layer_rows, network_rows
+from pyscale.studies.tables import as_csv, layer_rows, network_rows, pair_rows
 from pyscale.studies.tables import as_json as result_as_json
 
 
@@ -28,6 +28,8 @@ def write_files(result: StudyResult) -> None:
             path = result.out / "comparisons" / f"{name}.{metric}.npz"
             path.parent.mkdir(parents=True, exist_ok=True)
             similarity.comparison.save(path)
+    for metric, comparisons in result.all_pairs.items():
+        comparisons.save(result.out / "comparisons" / f"all.{metric}.npz")
     found = findings(result)
     for figure in draw_figures(result):
         for theme, png in figure.pngs.items():
@@ -36,6 +38,8 @@ def write_files(result: StudyResult) -> None:
         _write_equal_budget(result.equal_budget, result.out)
     _write(result.out / "networks.csv", as_csv(network_rows(result)).encode())
     _write(result.out / "layers.csv", as_csv(layer_rows(result)).encode())
+    if result.all_pairs:
+        _write(result.out / "pairs.csv", as_csv(pair_rows(result)).encode())
     _write(result.out / "study.json", result_as_json(result, found).encode())
     _write(result.out / "report.html", render_report(result, found).encode())
 

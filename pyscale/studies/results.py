@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyscale.comparison import Comparisons
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
 from pyscale.studies.networks import Member
 from pyscale.studies.similarity import Similarity, Vector
@@ -43,6 +44,7 @@ class StudyResult:
         provenance: Versions, machine, date, durations: JSON types only.
         out: Where the files are.
         equal_budget: Of networks that cost the same; None where that was not asked.
+        all_pairs: By metric, every network with every other; empty where only the baseline was asked for.
     """
 
     study: Study
@@ -51,6 +53,7 @@ class StudyResult:
     provenance: dict[str, Any]
     out: Path
     equal_budget: EqualBudgetResult | None = None
+    all_pairs: Mapping[str, Comparisons] = field(default_factory=dict)
 
     @property
     def baseline(self) -> Member:

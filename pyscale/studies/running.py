@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from pyscale.comparison import Comparisons
+from pyscale.distributed import local_device
 from pyscale.models import profile
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
@@ -20,7 +22,7 @@ from pyscale.studies.pool import make_together
 from pyscale.studies.provenance import describe_machine, describe_software, now
 from pyscale.studies.results import StudyResult
 from pyscale.studies.run_cache import RunCache
-from pyscale.studies.similarity import Similarity, compare_layers
+from pyscale.studies.similarity import Similarity, as_similarity, compare_all, compare_layers, noted
 from pyscale.studies.study import LABELS, Study, Variant
 
 
@@ -59,7 +61,7 @@ def run(
     Args:
         study: What to do, or the path of a YAML file that says so (:meth:`Study.from_yaml`).
         out: The folder: ``report.html``, ``study.json``, ``networks.csv``, ``layers.csv``, ``figures/``,
-            ``comparisons/``, ``runs/``; ``equal_budget.csv`` and ``costs.csv`` where they are asked for.
+            ``comparisons/``, ``runs/``; ``equal_budget.csv``, ``costs.csv`` and ``pairs.csv`` where they are asked for.
         resume: False trains anew.
         progress: Whether the trainings' progress bars are shown, where one process trains.
         workers: Processes that make networks at the same time, each on the study's threads. Scripts that ask for more
@@ -86,13 +88,8 @@ def run(
         raise TypeError(f"study must be a pyscale.studies.Study or the path of a file, got {type(study).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    if device is None and torch.cuda.is_available():
-        device = "cuda"
-    folder = Path(out) / study.name
-    folder.mkdir(parents=True, exist_ok=True)
-    if cache is None and study.name:
-        cache = Path(out) / "cache"
-    shop = Workshop(folder, progress and workers == 1, resume, device, None if cache is None else RunCache(cache))
+    shop = workshop(study, out, resume=resume, progress=progress and workers == 1, device=device, cache=cache)
+    folder = shop.out
     if study.costs is not None:
         write_costs(study.costs.rows(study.family), folder)
     with using_threads(study.threads):
@@ -106,16 +103,36 @@ def run(
         for variant in study.members:
             steps.begin(f"{'train' if variant.compression is None else 'compress'} {variant.name}")
             members.append(_member(study, variant, shop))
-        similarities = _compare(study, members, steps, device)
+        similarities, all_pairs = _compare(study, members, steps, shop.device)
         contest = None
         if plan is not None:
             contest = run_contest(study, plan, members[: 1 + len(study.twin_seeds)], shop, steps.begin)
         steps.begin("time the networks")
         members, contest = _timed(members, contest)
     steps.begin("draw and write")
-    result = StudyResult(study, tuple(members), similarities, _provenance(study, members, steps), folder, contest)
+    origin = _provenance(study, members, steps)
+    result = StudyResult(study, tuple(members), similarities, origin, folder, contest, all_pairs)
     write_files(result)
     return result
+
+
+def workshop(
+    study: Study,
+    out: str | Path,
+    *,
+    resume: bool,
+    progress: bool,
+    device: str | None,
+    cache: str | Path | None,
+) -> Workshop:
+    """Return where and how a study's networks are made, as :func:`run` says."""
+    if device is None and torch.cuda.is_available():
+        device = str(local_device("cuda"))
+    folder = Path(out) / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if cache is None and study.name:
+        cache = Path(out) / "cache"
+    return Workshop(folder, progress, resume, device, None if cache is None else RunCache(cache))
 
 
 def _member(study: Study, variant: Variant, shop: Workshop) -> Member:
@@ -130,14 +147,15 @@ def _make_in_processes(study: Study, entries: Sequence[Entry], shop: Workshop, w
     jobs = [(study, variant) for variant in study.members]
     jobs += [(e.study, e.variant) for e in entries]
     trained = [job for job in jobs if job[1].compression is None]
-    made = [job for job in jobs if job[1].compression is not None and not _needs_clock(job[1])]
+    made = [job for job in jobs if job[1].compression is not None and not needs_clock(job[1])]
     for title, phase in (("train", trained), ("compress", made)):
         if phase:
             steps.begin(f"{title} {len(phase)} networks in {min(workers, len(phase))} processes")
             make_together(phase, shop, workers, steps.note)
 
 
-def _needs_clock(variant: Variant) -> bool:
+def needs_clock(variant: Variant) -> bool:
+    """Whether a network's budget is one of latency, which is measured while nothing else runs."""
     budget = None if variant.compression is None else variant.compression.budget
     return budget is not None and budget.resource == "latency"
 
@@ -147,7 +165,8 @@ class _Steps:
 
     def __init__(self, study: Study, entries: int, workers: int, on_step: Callable[[Step], None] | None) -> None:
         networks = len(study.members)
-        self.total = networks + (networks - 1) * len(study.metrics) + entries + 2
+        comparisons = 1 if study.pairs == "all" else networks - 1
+        self.total = networks + comparisons * len(study.metrics) + entries + 2
         if workers > 1:
             compress = entries or any(variant.compression is not None for variant in study.members)
             self.total += 2 if compress else 1
@@ -176,9 +195,12 @@ class _Steps:
 
 def _compare(
     study: Study, members: list[Member], steps: _Steps, device: str | None
-) -> dict[str, dict[str, Similarity]]:
+) -> tuple[dict[str, dict[str, Similarity]], dict[str, Comparisons]]:
+    """Similarities to the baseline by name and metric, and, where they are asked for, all pairs by metric."""
     baseline, *others = members
     found: dict[str, dict[str, Similarity]] = {}
+    if study.pairs == "all":
+        return _compare_all(study, members, steps, device)
     for member in others:
         found[member.name] = {}
         for metric in study.metrics:
@@ -192,7 +214,24 @@ def _compare(
                 batch_size=study.batch_size,
                 device=device,
             )
-    return found
+    return found, {}
+
+
+def _compare_all(
+    study: Study, members: list[Member], steps: _Steps, device: str | None
+) -> tuple[dict[str, dict[str, Similarity]], dict[str, Comparisons]]:
+    baseline, *others = members
+    networks = {member.name: member.network for member in members}
+    found: dict[str, dict[str, Similarity]] = {member.name: {} for member in others}
+    every: dict[str, Comparisons] = {}
+    for metric in study.metrics:
+        steps.begin(f"compare all pairs of networks by {LABELS[metric]}")
+        with noted() as notes:
+            every[metric] = compare_all(networks, study.data, metric, batch_size=study.batch_size, device=device)
+        for member in others:
+            comparison = every[metric][member.name, baseline.name]
+            found[member.name][metric] = as_similarity(comparison, metric, study.key_layers, notes)
+    return found, every
 
 
 def _timed(members: list[Member], contest: EqualBudgetResult | None) -> tuple[list[Member], EqualBudgetResult | None]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyscale.comparison import Comparison, compare
+from pyscale.comparison import Comparison, Comparisons, compare, compare_many
+from pyscale.comparison.counterparts import counterparts
 from pyscale.models import Network
-from pyscale.studies.counterparts import counterparts
 from pyscale.studies.study import LABELS
 from pyscale.train import Data
 from pyscale.train.batches import Batches
@@ -39,7 +41,7 @@ class Similarity:
         metric: ``"cka"`` or ``"cca_r2"``.
         comparison: The values with chance levels, standard errors and provenance.
         key_rows: Rows that curves and sentences are about.
-        counterpart: For each row the column it stands for (:func:`pyscale.studies.counterparts.counterparts`).
+        counterpart: For each row the column it stands for (:func:`pyscale.comparison.counterparts.counterparts`).
         notes: What the comparison warned of, such as too few samples.
     """
 
@@ -98,29 +100,64 @@ def compare_layers(
     Raises:
         ValueError: If ``key_layers`` matches no layer.
     """
-    if OPTIONS[metric]["mode"] == "exact":
-        batch_size = EXACT_BATCH
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    pictures = partial(batches_for, data=data, batch_size=_batch_size(metric, batch_size))
+    with noted() as notes:
         comparison = compare(
             network,
             baseline,
-            batches_for(network, data, batch_size),
-            loader_y=None if network.image_size == baseline.image_size else batches_for(baseline, data, batch_size),
+            pictures(network),
+            loader_y=None if network.image_size == baseline.image_size else pictures(baseline),
             device=device,
             progress=False,
             **OPTIONS[metric],
         )
-    for warning in caught:  # for whoever runs the study; the notes are for whoever reads it
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    notes = tuple(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
+    return as_similarity(comparison, metric, key_layers, notes)
+
+
+def compare_all(
+    networks: Mapping[str, Network], data: Data, metric: str, *, batch_size: int, device: str | None = None
+) -> Comparisons:
+    """Compare every layer of every network with every layer of every other on held-out pictures, in one pass.
+
+    Each network sees the pictures at its own resolution and runs once; arguments as for :func:`compare_layers`.
+    """
+    size = _batch_size(metric, batch_size)
+    loaders = {network.image_size: batches_for(network, data, size) for network in networks.values()}
+    seen = {name: loaders[network.image_size] for name, network in networks.items()}
+    return compare_many(networks, seen, device=device, progress=False, **OPTIONS[metric])
+
+
+def as_similarity(
+    comparison: Comparison, metric: str, key_layers: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Similarity:
+    """A comparison of two networks with what of it is drawn.
+
+    Raises:
+        ValueError: If ``key_layers`` matches no layer.
+    """
     rows = list(comparison.rows)
     key = [i for i, row in enumerate(rows) if not key_layers or any(fnmatchcase(row, p) for p in key_layers)]
     if not key:
         raise ValueError(f"key_layers must match some layers, got {tuple(key_layers)!r}; there are {', '.join(rows)}")
-    return Similarity(metric, comparison, np.asarray(key), counterparts(rows, list(comparison.columns)), notes)
+    return Similarity(metric, comparison, np.asarray(key), counterparts(rows, list(comparison.columns)), tuple(notes))
+
+
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """Collect what is warned of inside, for whoever reads the study; whoever runs it is warned after."""
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield notes
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    notes += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
 def batches_for(network: Network, data: Data, batch_size: int, split: Split = "test") -> Batches:
     """Pictures at a network's own resolution, in one shuffled order for all networks, so that batches mix classes."""
     return data.resized(network.image_size).loader(split, batch_size, shuffle=True, seed=0)
+
+
+def _batch_size(metric: str, batch_size: int) -> int:
+    return EXACT_BATCH if OPTIONS[metric]["mode"] == "exact" else batch_size

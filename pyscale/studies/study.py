@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pyscale.models import Scaling
 from pyscale.studies.budgets import Compression
@@ -18,6 +18,8 @@ LABELS = {"cka": "CKA", "cca_r2": "CCA (R²)"}
 """The similarities a study can show, each with a known chance level, and what they are called in print."""
 
 BASELINE = "baseline"
+
+Pairs = Literal["baseline", "all"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Study:
         metrics: Which of ``"cka"`` and ``"cca_r2"`` to compute.
         key_layers: Glob patterns of the layers that curves and sentences are about (a residual network's block outputs,
             say); maps and tables show every layer. Empty is all.
+        pairs: Which networks are compared: ``"baseline"``, each with the baseline; ``"all"``, each with each other, so
+            that the overview is a full matrix. The work grows with the square of the networks' number.
         batch_size: Held-out pictures per minibatch of the comparison.
         threads: Of torch, for training, timing and comparing. Results depend on it by rounding.
         name: Of the folder that the study gets inside ``out``; empty writes into ``out`` itself.
@@ -97,6 +101,7 @@ class Study:
     twin_seeds: tuple[int, ...] = (1,)
     metrics: tuple[str, ...] = ("cka", "cca_r2")
     key_layers: tuple[str, ...] = ()
+    pairs: Pairs = "baseline"
     batch_size: int = 45
     threads: int = 1
     name: str = ""
@@ -135,6 +140,8 @@ class Study:
         self.data.recipe.but(**self.recipe)
         if not self.metrics or not set(self.metrics) <= set(LABELS):
             raise ValueError(f"metrics must be some of {tuple(LABELS)}, got {self.metrics!r}")
+        if self.pairs not in get_args(Pairs):
+            raise ValueError(f"pairs must be one of {get_args(Pairs)}, got {self.pairs!r}")
         for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -213,6 +220,7 @@ class Study:
             "twin_seeds": list(self.twin_seeds),
             "metrics": list(self.metrics),
             "key_layers": list(self.key_layers),
+            "pairs": self.pairs,
             "batch_size": self.batch_size,
             "threads": self.threads,
             "recipe": dict(self.recipe),

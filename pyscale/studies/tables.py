@@ -1,8 +1,9 @@
 """A study's numbers for machines: two CSV tables and one JSON document.
 
 ``networks.csv`` has one line a network, ``layers.csv`` one line for each layer of each network and similarity, at its
-counterpart in the baseline. ``study.json`` holds everything, whole matrices included; its ``schema`` is raised when a
-reader of the older one would be misled::
+counterpart in the baseline, and ``pairs.csv``, where all pairs were asked for, one for each two networks and metric.
+``study.json`` holds everything, whole matrices included; its ``schema`` is raised when a reader of the older one would
+be misled::
 
     schema        "pyscale.study/1"
     study         family, factors, data, epochs, seeds, metrics, as asked for
@@ -35,6 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyscale.comparison.export import SUMMARIES
 from pyscale.studies.equal_budget.tables import contestant_rows, standing_rows
 from pyscale.studies.findings import Finding
 from pyscale.studies.networks import Member
@@ -68,6 +70,22 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows([{name: _blank(value) for name, value in row.items()} for row in rows])
     return text.getvalue()
+
+
+def pair_rows(result: StudyResult) -> list[Row]:
+    """One row for each ordered pair of networks and similarity: all layers of the one beside the other's."""
+    return [
+        {
+            "network": x,
+            "other": y,
+            "metric": metric,
+            **{name: getattr(comparisons, name)[i, j] for name in SUMMARIES},
+        }
+        for metric, comparisons in result.all_pairs.items()
+        for i, x in enumerate(comparisons.names)
+        for j, y in enumerate(comparisons.names)
+        if i != j
+    ]
 
 
 def as_json(result: StudyResult, found: Sequence[Finding]) -> str:

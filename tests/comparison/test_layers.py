@@ -159,3 +159,8 @@ def test_a_module_under_two_names_bears_the_first():
     model.append(model[0])
     c = ps.compare(model, model, vectors(8), layers=["2"], progress=False)
     assert c.rows == ["0", "0#1"]
+
+
+def test_a_number_that_is_no_layer_is_no_call_of_the_whole_model():
+    with pytest.raises(ValueError, match="layers asks for '9', but the model has no such layer"):
+        select_layers(nn.Sequential(nn.Linear(4, 3)), "9")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, open_data, open_model
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".html", ".png", ".csv")
 
 
-@command
+@command_of_all
 def compare(
     model_x: Annotated[str, typer.Argument(help=f"{MODEL_HELP} Its layers are the rows.")],
     model_y: Annotated[str, typer.Argument(help="Likewise; its layers are the columns.")],
@@ -46,6 +46,7 @@ def compare(
 ) -> None:
     """Compare every layer of one network with every layer of another on the same pictures."""
     from pyscale.comparison import compare as compare_models
+    from pyscale.distributed import is_first
     from pyscale.studies.similarity import batches_for
 
     files = out or []
@@ -81,7 +82,7 @@ def compare(
             seed=seed,
             progress=interactive(),
         )
-        for file in files:
+        for file in files if is_first() else ():
             _write(comparison, file)
             say(f"wrote {file}")
     if as_json:

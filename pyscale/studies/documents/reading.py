@@ -9,6 +9,7 @@
     epochs: 8
     seed: 0
     twin_seeds: [1, 2]
+    pairs: all                      # or baseline: each network with the baseline only
     variants:
       - {name: wider, scale: {width: 1.5}}
       - {name: compound, compound: 1}                 # or {phi: [1, 2, 0], alpha: 1.2}
@@ -46,7 +47,7 @@ from pyscale.studies.study import Study, Variant
 from pyscale.studies.sweeps import Costs, Sweep
 from pyscale.train import Data
 
-_PLAIN = ("title", "family", "image_size", "epochs", "seed", "batch_size", "threads")
+_PLAIN = ("title", "family", "image_size", "epochs", "seed", "pairs", "batch_size", "threads")
 _LISTS = ("twin_seeds", "metrics", "key_layers")
 
 

@@ -157,6 +157,7 @@ class Document(Keys):
     twin_seeds: list[Seed] = [1]
     metrics: list[str] = ["cka", "cca_r2"]
     key_layers: list[str] = []
+    pairs: Literal["baseline", "all"] = "baseline"
     batch_size: Annotated[int, Field(ge=4)] = 45
     threads: Count = 1
     recipe: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import isfinite, nan
 from typing import Any
 
@@ -16,7 +17,7 @@ from pyscale.studies.report.parts import Chart, Section, render
 from pyscale.studies.report.plots import HOVER, LIGHT, axis, colour_scale, layout
 from pyscale.studies.report.values import lines, number
 from pyscale.studies.results import StudyResult
-from pyscale.studies.similarity import Similarity
+from pyscale.studies.similarity import Similarity, as_similarity
 from pyscale.studies.study import LABELS
 
 Pairs = Mapping[tuple[str, str], Mapping[str, Similarity]]
@@ -48,8 +49,18 @@ class PairSummary:
 
 
 def compared_pairs(result: StudyResult) -> Pairs:
-    """All comparisons of a study by the names of rows and columns."""
-    return {(name, result.baseline.name): found for name, found in result.similarities.items() if found}
+    """All comparisons of a study by the names of rows and columns, those that rows have in common together."""
+    baseline, names = result.baseline.name, [member.name for member in result.members]
+    pairs: dict[tuple[str, str], dict[str, Similarity]] = {}
+    for network, other in product(names, names):
+        if other == baseline and result.similarities.get(network):
+            pairs[network, other] = dict(result.similarities[network])
+        elif network != other and result.all_pairs:
+            pairs[network, other] = {
+                metric: as_similarity(comparisons[network, other], metric, result.study.key_layers)
+                for metric, comparisons in result.all_pairs.items()
+            }
+    return pairs
 
 
 def summarize(result: StudyResult, pair: tuple[str, str], similarity: Similarity) -> PairSummary:
@@ -161,10 +172,12 @@ def dots_chart(metric: str, summaries: Sequence[PairSummary]) -> Chart:
 
 def networks_chart(metric: str, summaries: Sequence[PairSummary]) -> Chart:
     """A map of networks: the mean similarity of corresponding layers, rows against columns."""
-    rows = list(dict.fromkeys(one.network for one in summaries))[::-1]  # the first at the top
-    columns = list(dict.fromkeys(one.other for one in summaries))
+    rows = list(dict.fromkeys(one.network for one in summaries))
+    others = list(dict.fromkeys(one.other for one in summaries))
+    columns = [*(name for name in others if name not in rows), *(name for name in rows if name in others)]
+    rows = rows[::-1]  # the first at the top
     values = np.full((len(rows), len(columns)), np.nan)
-    texts = [["not compared"] * len(columns) for _ in rows]
+    texts = [["itself" if row == column else "not compared" for column in columns] for row in rows]
     for one in summaries:
         i, j = rows.index(one.network), columns.index(one.other)
         values[i, j], texts[i][j] = one.aligned, _in_words(metric, one)

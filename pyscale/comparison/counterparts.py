@@ -1,4 +1,4 @@
-"""Which layer of the baseline a layer of a scaled network stands for."""
+"""Which layer of one network a layer of another stands for."""
 
 from __future__ import annotations
 

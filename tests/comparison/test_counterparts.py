@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyscale.studies.counterparts import counterparts
+from pyscale.comparison.counterparts import counterparts
 
 
 def residual(*blocks):
