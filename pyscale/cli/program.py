@@ -10,9 +10,11 @@ import typer
 from pyscale.cli.commands import (
     budgeting,
     comparing,
+    comparing_many,
     compressing,
     demonstration,
     diagnosis,
+    evaluating,
     profiling,
     published_laws,
     searching,
@@ -54,6 +56,8 @@ def options(
 program.command("demo")(demonstration.demo)
 program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
+program.command("compare-many")(comparing_many.compare_many)
+program.command("evaluate")(evaluating.evaluate)
 program.command("train")(training.train)
 program.command("search")(searching.search)
 program.command("profile")(profiling.profile)

@@ -173,7 +173,12 @@ def test_co_moments_that_would_not_fit_are_refused():
         ({}, {}, ValueError, "models is empty"),
         ([(1, mlp(4, 3)), ("1", mlp(4, 3))], {}, ValueError, "models holds the name '1' twice"),
         ([mlp(4, 3)], {}, TypeError, "models holds a Sequential; expected a mapping, or"),
-        ({"a": {}}, {}, TypeError, r"models\['a'\] is a dict; expected a torch.nn.Module, a store or its path, or build="),
+        (
+            {"a": {}},
+            {},
+            TypeError,
+            r"models\['a'\] is a dict; expected a torch.nn.Module, a store or its",
+        ),
         ({"a": {}}, {"build": dict}, TypeError, r"models\['a'\] is a dict; expected a torch.nn.Module"),
         ({"a": mlp(4, 3)}, {"layers": {"b": "0"}}, ValueError, r"layers is given for \['b'\]; expected one for each"),
         ({"a": mlp(4, 3)}, {"layers": {"a": "9"}}, ValueError, "layers of 'a' asks for '9'"),

@@ -22,9 +22,16 @@ def _limits(result: StudyResult) -> Iterator[str]:
             f"With {base.total} held-out pictures one picture is {100 / base.total:.2f} points of accuracy, and the "
             f"95 % interval of the baseline is {100 * (base.high - base.low):.1f} points wide."
         )
+    given = [member.name for member in result.members if member.variant.weights is not None]
+    if given:
+        yield (
+            f"{', '.join(given)}: weights from a file. What they were trained on is not known here, and the held-out "
+            "pictures may have been among it."
+        )
     yield (
-        "Each variant was trained from one seed. Intervals and standard errors cover the choice of pictures, not of "
-        f"seeds; {'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
+        f"Each variant {'trained here ' if given else ''}was trained from one seed. Intervals and standard errors "
+        "cover the choice of pictures, not of seeds; "
+        f"{'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
     )
     source = study.data.image_size
     largest = max(member.network.image_size for member in result.members)
