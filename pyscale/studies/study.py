@@ -147,8 +147,8 @@ class Study:
                 f"twin_seeds: a baseline with weights is not trained, so there is no other seed of it; expected none, "
                 f"got {self.twin_seeds}"
             )
-        if self.equal_budget is not None and any(member.weights is not None for member in self.members):
-            raise ValueError("equal_budget: networks are trained alike there, which is not so of those with weights")
+        if self.equal_budget is not None and self.weights is not None:
+            raise ValueError("equal_budget: networks are trained alike there, which a baseline with weights is not")
         if "epochs" in self.recipe:
             raise ValueError("recipe: epochs are the study's; set epochs")
         self.data.recipe.but(**self.recipe)

@@ -28,11 +28,12 @@ def _limits(result: StudyResult) -> Iterator[str]:
             f"{', '.join(given)}: weights from a file. What they were trained on is not known here, and the held-out "
             "pictures may have been among it."
         )
-    yield (
-        f"Each variant {'trained here ' if given else ''}was trained from one seed. Intervals and standard errors "
-        "cover the choice of pictures, not of seeds; "
-        f"{'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
-    )
+    if len(given) < len(result.members):
+        yield (
+            f"Each variant {'trained here ' if given else ''}was trained from one seed. Intervals and standard errors "
+            "cover the choice of pictures, not of seeds; "
+            f"{'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
+        )
     source = study.data.image_size
     largest = max(member.network.image_size for member in result.members)
     if isinstance(source, int) and largest > source:
