@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_compare_many_writes_every_kind_of_file_and_a_table(tmp_path):
     assert found.names == MODELS[:2]
     assert files[1].read_text().startswith("<!doctype html>")
     assert files[2].read_bytes().startswith(b"\x89PNG")
-    lines = list(csv.DictReader(files[3].open()))
+    lines = list(csv.DictReader(io.StringIO(files[3].read_text())))
     assert float(lines[1]["aligned"]) == pytest.approx(found.aligned[0, 1])
     assert f"{found.best_match[1, 0]:.4f}" in result.stdout
     assert "2 models, 359 samples in 6 batches" in result.stdout

@@ -45,7 +45,10 @@ def _limits(result: StudyResult) -> Iterator[str]:
         f"Latency is the median of one picture at a time on {counted(study.threads, 'thread')} of this machine. It is "
         "not proportional to multiply-accumulates: small layers wait for the framework."
     )
+    noted: dict[tuple[str, str], list[str]] = {}
     for name, by_metric in result.similarities.items():
         for similarity in by_metric.values():
             for note in similarity.notes:
-                yield f"{name}, {similarity.label}: {note}."
+                noted.setdefault((similarity.label, note), []).append(name)
+    for (label, note), names in noted.items():
+        yield f"{', '.join(names)}, {label}: {note}."
