@@ -47,6 +47,7 @@ test: build
 	PYSCALE_EMULATOR=ON $(BIN)/python -m pytest -m 'not slow and not cuda'
 
 test-all: build
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group clusters
 	PYSCALE_EMULATOR=ON $(BIN)/python -m pytest -m 'not cuda'
 
 lint: build lint-native

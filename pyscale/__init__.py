@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("pyscale")
 
-_SUBMODULES = ("cli", "comparison", "compress", "metrics", "models", "ops", "stores", "studies", "train")
+_SUBMODULES = (
+    "cli",
+    "comparison",
+    "compress",
+    "distributed",
+    "metrics",
+    "models",
+    "ops",
+    "stores",
+    "studies",
+    "train",
+)
 _FUNCTIONS = {
     "cka": "metrics",
     "hsic": "metrics",
@@ -32,7 +43,7 @@ _FUNCTIONS = {
 }
 
 if TYPE_CHECKING:
-    from pyscale import cli, comparison, compress, metrics, models, ops, stores, studies, train
+    from pyscale import cli, comparison, compress, distributed, metrics, models, ops, stores, studies, train
     from pyscale.comparison import (
         Comparison,
         Comparisons,
@@ -59,6 +70,7 @@ __all__ = [
     "compare_weights",
     "comparison",
     "compress",
+    "distributed",
     "extract",
     "hsic",
     "metrics",

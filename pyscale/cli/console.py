@@ -6,15 +6,19 @@ import contextlib
 import functools
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from pyscale.distributed import apart, is_first
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 PIPED_WIDTH = 200  # characters of a table nobody looks at in a terminal: nothing is folded
@@ -37,17 +41,32 @@ class Settings:
 SETTINGS = Settings()
 
 
-def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result | None]:
     """Make a command of a function: its errors become one line on stderr and an exit code.
 
     Wrong arguments and missing files are wrong usage; a missing library, a diverging training and whatever the system
     refuses are failures. What no one foresaw is a failure too, and says how to see where it happened.
+
+    Of several processes that torchrun started, rank 0 does it alone.
     """
+
+    @functools.wraps(function)
+    def on_first(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | None:
+        if not is_first():
+            return None
+        with apart():
+            return function(*args, **kwargs)
+
+    return command_of_all(on_first)
+
+
+def command_of_all(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Make a command as :func:`command` does that several processes carry out together; only rank 0 is heard."""
 
     @functools.wraps(function)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
-            with _plain_warnings():
+            with _plain_warnings(), _unheard_but_first():
                 return function(*args, **kwargs)
         except (ValueError, TypeError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise _leave(error, str(error), USAGE) from error
@@ -68,7 +87,9 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 
 def say(message: str) -> None:
-    """Write a line to stderr."""
+    """Write a line to stderr, for all processes on rank 0."""
+    if not is_first():
+        return
     _stderr().print(message, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -86,7 +107,7 @@ def show_json(value: Any) -> None:
 
 def interactive() -> bool:
     """Whether someone watches stderr: progress bars are for them only."""
-    return sys.stderr.isatty()
+    return is_first() and sys.stderr.isatty()
 
 
 @contextlib.contextmanager
@@ -113,6 +134,20 @@ def _leave(error: Exception, message: str, code: int) -> typer.Exit:
 
 def _stderr() -> Console:
     return Console(stderr=True)
+
+
+@contextlib.contextmanager
+def _unheard_but_first() -> Iterator[None]:
+    """Let what other ranks than 0 write go nowhere."""
+    if is_first():
+        yield
+        return
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 @contextlib.contextmanager

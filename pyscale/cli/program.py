@@ -18,6 +18,7 @@ from pyscale.cli.commands import (
     profiling,
     published_laws,
     searching,
+    storing,
     studying,
     training,
 )
@@ -58,6 +59,8 @@ program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
 program.command("compare-many")(comparing_many.compare_many)
 program.command("evaluate")(evaluating.evaluate)
+program.command("extract")(storing.extract)
+program.command("compare-stores")(storing.compare_stores)
 program.command("train")(training.train)
 program.command("search")(searching.search)
 program.command("profile")(profiling.profile)

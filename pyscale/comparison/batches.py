@@ -6,7 +6,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from pyscale.comparison.activations import first_tensor
+from pyscale.distributed import Dealt
 
 Forward = Callable[[nn.Module, Any], Any]
 
 ID_KEYS = ("sample_id", "sample_ids", "id", "ids", "index")
-_END = object()
+_END = (None, None)
 
 
 class Batch(NamedTuple):
@@ -116,47 +117,41 @@ def count_batches(loader: Iterable[Any], max_batches: int | None) -> int | None:
     return length if max_batches is None else min(length, max_batches)
 
 
-def aligned_batches(loaders: Mapping[str, Iterable[Any]], max_batches: int | None) -> Iterator[Batch]:
-    """Yield what the loaders give side by side; what is checked against the first of them names both.
+def aligned_batches(loaders: Mapping[str, Dealt]) -> Iterator[Batch]:
+    """Yield what the loaders give this process side by side; what is checked against the first of them names both.
 
     Args:
         loaders: By what errors call them; at least one.
-        max_batches: End after that many.
 
     Raises:
         ValueError: The loaders disagree in length, in the size of a batch, or in the samples' ids.
     """
     names = list(loaders)
     if len(loaders) == 1:
-        for number, batch in enumerate(islice(loaders[names[0]], max_batches)):
-            yield Batch(number, (batch,))
+        for place, batch in loaders[names[0]]:
+            yield Batch(place, (batch,))
         return
-    counts = [count_batches(loader, max_batches) for loader in loaders.values()]
+    counts = [count_batches(dealt.loader, dealt.most) for dealt in loaders.values()]
     for name, count in zip(names, counts, strict=True):
         if None not in (count, counts[0]) and count != counts[0]:
             raise ValueError(
                 f"{names[0]} has {counts[0]} batches and {name} has {count}; both must give the same samples"
             )
-    iterators = [islice(loader, max_batches) for loader in loaders.values()]
-    number = 0
-    while True:
-        batch = Batch(number, tuple(next(iterator, _END) for iterator in iterators))
-        ended = [seen is _END for seen in batch.seen]
-        if all(ended):
-            return
+    warned = False
+    for found in zip_longest(*loaders.values(), fillvalue=_END):
+        ended = [item is _END for item in found]
+        number = next(place for place, _ in found if place is not None)
+        seen = tuple(item[1] for item in found)
         if any(ended):
             raise ValueError(
                 f"{names[ended.index(True)]} ended after {number} batches and {names[ended.index(False)]} has at "
                 f"least {number + 1}; both must give the same samples"
             )
-        identified = [
-            _check_same(number, names[0], batch.seen[0], *other)
-            for other in zip(names[1:], batch.seen[1:], strict=True)
-        ]
-        if number == 0 and not all(identified):
-            _warn_of_shuffling(loaders)
-        yield batch
-        number += 1
+        identified = [_check_same(number, names[0], seen[0], *other) for other in zip(names[1:], seen[1:], strict=True)]
+        if not warned and not all(identified):
+            warned = True
+            _warn_of_shuffling([dealt.loader for dealt in loaders.values()], names)
+        yield Batch(number, seen)
 
 
 def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -> bool:
@@ -179,11 +174,11 @@ def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -
     return True
 
 
-def _warn_of_shuffling(loaders: Mapping[str, Iterable[Any]]) -> None:
+def _warn_of_shuffling(loaders: Iterable[Any], names: Iterable[str]) -> None:
     """Warn where a loader draws its own order, which the others can't follow."""
-    if any(shuffles(loader) for loader in loaders.values()):
+    if any(shuffles(loader) for loader in loaders):
         warnings.warn(
-            f"{' or '.join(loaders)} shuffles: unless all draw the same order, row i is another sample in each; "
+            f"{' or '.join(names)} shuffles: unless all draw the same order, row i is another sample in each; "
             "use shuffle=False, or batches that are dicts with an 'id'",
             UserWarning,
             stacklevel=5,

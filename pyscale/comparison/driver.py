@@ -21,6 +21,9 @@ from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
 from pyscale.comparison.sides import Side, grouped
 from pyscale.comparison.state import home, remembered_randomness
+from pyscale.comparison.tally import Tally
+from pyscale.distributed import Crew, Dealt, shared_randomness
+from pyscale.distributed.dealing import Sharding
 
 AnySide: TypeAlias = Side | ReplayedSide
 
@@ -44,68 +47,95 @@ class Strategy(Protocol):
             samples: In the batch.
         """
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything taken, as plain values."""
+
+    def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Add what another process has taken, whose models have layers of these names."""
+
     def scores(self) -> dict[Pair, Scores]:
         """Return the similarities of everything taken, by pairs of models."""
 
 
 class Run:
-    """A comparison under way.
+    """A comparison under way, this process's part of it.
 
     Args:
         options: What is computed.
         sides: The models, one of them live at least, and stores of activations beside them.
         pairs: Which of them are compared, as places among the sides: layers of the first are the rows.
         device: Where they run; None is where they are.
+        crew: The processes that share the batches; None is this one alone.
 
     Attributes:
-        batches: Batches compared so far.
-        skipped: Batches that were too small.
-        samples: Samples compared so far.
+        tally: What has been seen; on rank 0 of what all have, once that is over.
     """
 
     def __init__(
-        self, options: Options, sides: Sequence[AnySide], pairs: Sequence[Pair], *, device: torch.device | None
+        self,
+        options: Options,
+        sides: Sequence[AnySide],
+        pairs: Sequence[Pair],
+        *,
+        device: torch.device | None,
+        crew: Crew | None = None,
     ) -> None:
         self.options = options
         self.sides, self.pairs = list(sides), list(pairs)
         self._live = {place: side for place, side in enumerate(self.sides) if isinstance(side, Side)}
         self._replayed = {place: side for place, side in enumerate(self.sides) if isinstance(side, ReplayedSide)}
         self.device = device or _shared_device(list(self._live.values()))
-        self.batches = self.skipped = self.samples = 0
+        self.crew = crew or Crew()
+        self.tally = Tally()
         self._seen = 0  # samples in all earlier batches, those that were too small included
         self._groups = grouped(self._live)
         self._streams = SideStreams()
         self._strategy = self._chosen_strategy()
 
-    def over(self, loaders: Mapping[str, Iterable[Any]], *, progress: bool) -> dict[Pair, Scores]:
-        """Run the models over the loaders and return the similarities.
+    def over(
+        self, loaders: Mapping[str, Iterable[Any]], *, progress: bool, sharding: Sharding = "auto"
+    ) -> dict[Pair, Scores] | None:
+        """Run the models over this process's share of the loaders; return the similarities of all shares on rank 0.
 
         Args:
             loaders: By what errors call them, in the order that the sides count them in.
             progress: Whether a progress bar is shown.
+            sharding: How processes share the loaders.
 
         Raises:
             ValueError: The loaders, the layers or the activations are not fit to be compared.
         """
-        total = count_batches(next(iter(loaders.values())), self.options.max_batches)
+        crew, most = self.crew, self.options.max_batches
+        whole = sharding != "own" or crew.alone
+        total = count_batches(next(iter(loaders.values())), most) if whole else None
+        dealt = {name: Dealt(given, crew, name, sharding=sharding, most=most) for name, given in loaders.items()}
         with ExitStack() as stack:
+            stack.enter_context(shared_randomness(crew, loaders.values()))
             stack.enter_context(self._streams)
             for side in self._live.values():
                 stack.enter_context(side.tap)
-            bar = stack.enter_context(tqdm(total=total, desc=self._title(), unit="batch", disable=not progress))
-            for batch in aligned_batches(loaders, self.options.max_batches):
+            hidden = not (progress and crew.first)
+            bar = stack.enter_context(tqdm(total=total, desc=self._title(), unit="batch", disable=hidden))
+            for batch in aligned_batches(dealt):
+                crew.check()
                 self._seen += self._add(batch)
-                bar.update()
+                bar.update(crew.size if total is None else min(crew.size, total - bar.n))
         for replayed in self._replayed.values():
             replayed.check_all_seen(self._seen, whole=self.options.max_batches is None)
-        if self.batches:
+        self.tally.see(self.sides, dealt.values())
+        if self.crew.reduce(self, _merged, Run._state) is None:
+            return None
+        if self.tally.batches:
             return self._strategy.scores()
-        if self.skipped == 0:
+        if self.tally.skipped == 0:
             raise ValueError(f"{next(iter(loaders))} is empty; expected at least one batch")
         raise ValueError(
-            f"all {self.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
+            f"all {self.tally.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
             f"information; give loader a larger batch_size"
         )
+
+    def _state(self) -> dict[str, Any]:
+        return {"tally": self.tally.state(), "strategy": self._strategy.state_dict()}
 
     def _title(self) -> str:
         compared = [self.sides[place] for place in self.pairs[0]] if len(self.pairs) == 1 else []
@@ -127,8 +157,8 @@ class Run:
             same_randomness()
             self._forward(batch, samples)
             self._strategy.finish(rows, samples)
-        self.batches += 1
-        self.samples += samples
+        self.tally.batches += 1
+        self.tally.samples += samples
         return samples
 
     def _forward(self, batch: Batch, samples: int | None) -> int:
@@ -152,17 +182,25 @@ class Run:
             deferred = judged_late(self.device)
             return MinibatchStrategy(self.options, labels, self.pairs, deferred=deferred, streams=self._streams)
         one_pass = len(self._groups) < len(self._live)
-        return ExactStrategy(self.options, labels, self.pairs, one_pass=one_pass)
+        copies = 1 if self.crew.alone else 2  # another process's co-moments are held while they are merged
+        return ExactStrategy(self.options, labels, self.pairs, one_pass=one_pass, copies=copies)
 
     def _skip(self, number: int, samples: int) -> None:
-        if self.skipped == 0:
+        if self.tally.skipped == 0:
             warnings.warn(
                 f"batch {number} has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
                 f"on {self.options.metric}, so it is skipped, as later ones will be",
                 UserWarning,
                 stacklevel=5,
             )
-        self.skipped += 1
+        self.tally.skipped += 1
+
+
+def _merged(run: Run, state: dict[str, Any]) -> Run:
+    """Add what another process has seen to a run."""
+    run.tally.add(state["tally"])
+    run._strategy.merge(run.tally.rows, state["strategy"])
+    return run
 
 
 def judged_late(device: torch.device) -> bool:

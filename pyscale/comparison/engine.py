@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyscale.comparison.agreement import described_call
 from pyscale.comparison.batches import Forward, check_loader
 from pyscale.comparison.driver import Run
 from pyscale.comparison.features import Features
@@ -18,6 +19,8 @@ from pyscale.comparison.result import Comparison
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, left_as_found
+from pyscale.distributed import check_sharding, gathered, local_device
+from pyscale.distributed.dealing import Sharding
 from pyscale.ops.gram import Kernel
 
 
@@ -41,6 +44,7 @@ def compare(
     permutations: int = 0,
     memory: int | str | None = None,
     seed: int = 0,
+    sharding: Sharding = "auto",
     progress: bool = True,
 ) -> Comparison:
     r"""Compare every chosen layer of one model with every chosen layer of another on the same data.
@@ -57,6 +61,10 @@ def compare(
 
     whose expectation hardly depends on the batch size. Mode "exact" gives what all samples at once would give, from
     co-moments that take p x q numbers a pair of layers.
+
+    Under torchrun, or in any ``torch.distributed`` process group, the processes share the minibatches, and every one
+    returns what one process would have: to rounding where the data depend on the samples' indices alone
+    (docs/distributed.md).
 
     Args:
         model_x: Its layers are the rows. Wrappers (``torch.compile``, ``DataParallel``, DDP) are seen through.
@@ -84,7 +92,10 @@ def compare(
         memory: What the co-moments of exact mode, or a minibatch's Grams and the sums, may take, in bytes or as "2GiB";
             None is half of what is free.
         seed: Seed of the permutations.
-        progress: Show a progress bar.
+        sharding: How several processes share the loaders: "auto" has every process given loaders of all samples, of
+            which it takes every so manieth minibatch; "own" that each is given its own share already; "none" that this
+            process does all alone. ``max_batches`` counts those of all processes.
+        progress: Show a progress bar, on rank 0.
 
     Returns:
         The similarities with their standard errors, chance levels, z-scores and provenance.
@@ -93,7 +104,8 @@ def compare(
         TypeError: A model is no module, or a loader no iterable of batches.
         ValueError: Options exclude each other; a layer doesn't exist, never ran, or gave nothing to compare;
             activations hold NaN or infinity; the loaders don't give the same samples, or too few; models lie on two
-            devices; co-moments or Grams wouldn't fit in memory.
+            devices; co-moments or Grams wouldn't fit in memory; processes were given other models or minibatches.
+        pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
         >>> import torch
@@ -119,6 +131,7 @@ def compare(
         max_batches=max_batches,
         memory=memory,
     )
+    check_sharding(sharding)
     for argument, model in zip(SIDES, (model_x, model_y), strict=True):
         check_model(model, argument)
     loaders = {"loader": loader} if loader_y is None or loader_y is loader else {"loader": loader, "loader_y": loader_y}
@@ -129,11 +142,15 @@ def compare(
     x = Side("model_x", model_x, select_layers(model_x, layers, argument="layers"), forward)
     y = Side("model_y", model_y, _select_y(model_y, layers, layers_y), forward, loader=len(loaders) - 1)
     sides, pair = ([x], (0, 0)) if x.equals(y) else ([x, y], (0, 1))
-    where = None if device is None else check_device(device)
-    with left_as_found(model_x, model_y, device=where):
-        run = Run(options, sides, [pair], device=where)
-        scores = run.over(loaders, progress=progress)
-    return comparison_of(run, pair, scores[pair])
+    where = None if device is None else check_device(local_device(device))
+    with gathered(alone=sharding == "none") as crew:
+        if not crew.alone:
+            crew.agree("compare", described_call(options, sides, loaders))
+        with left_as_found(model_x, model_y, device=where):
+            run = Run(options, sides, [pair], device=where, crew=crew)
+            scores = run.over(loaders, sharding=sharding, progress=progress)
+        state = None if scores is None else comparison_of(run, pair, scores[pair]).state()
+        return Comparison.from_state(crew.broadcast(state))
 
 
 def check_model(model: object, argument: str) -> None:
@@ -148,8 +165,8 @@ def comparison_of(run: Run, pair: Pair, scores: Scores) -> Comparison:
     x, y = (run.sides[place] for place in pair)
     return Comparison(
         values=scores.values,
-        rows=list(x.rows),
-        columns=list(y.rows),
+        rows=run.tally.rows[pair[0]],
+        columns=run.tally.rows[pair[1]],
         stderr=scores.stderr,
         chance=scores.chance,
         zscores=scores.zscores,

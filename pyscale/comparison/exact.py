@@ -38,14 +38,22 @@ class ExactStrategy:
         pairs: Which of them are compared: two different ones, or all of them.
         one_pass: Whether activations of several models come from one forward pass, mixed.
         owned: Whether activations are nobody else's, so that they are kept without a copy.
+        copies: Of the co-moments that there must be memory for.
     """
 
     least_samples = 1
 
     def __init__(
-        self, options: Options, labels: Sequence[str], pairs: Sequence[Pair], *, one_pass: bool, owned: bool = False
+        self,
+        options: Options,
+        labels: Sequence[str],
+        pairs: Sequence[Pair],
+        *,
+        one_pass: bool,
+        owned: bool = False,
+        copies: int = 1,
     ) -> None:
-        self._options, self._owned = options, owned
+        self._options, self._owned, self._copies = options, owned, copies
         self._labels, self._pairs = list(labels), list(pairs)
         self._same = len(pairs) > 1 or pairs[0][0] == pairs[0][1]
         self._one_pass = one_pass
@@ -117,6 +125,19 @@ class ExactStrategy:
         if state["moments"] is not None:
             self._layers = [[(side, row) for row in names] for side, names in enumerate(rows)]
             self._moments = self._empty_moments().load_state_dict(state["moments"])
+
+    def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Add what another process has gathered from other batches, as its :meth:`state_dict` has it."""
+        if self._moments is None:
+            self.load_state_dict(rows, state)
+            return
+        if state["moments"] is None:
+            return
+        theirs = self._empty_moments().load_state_dict(state["moments"])
+        self._moments.merge_state(theirs.to(self._moments.device or "cpu"))
+        self._samples += state["samples"]
+        for side, row, found in state["grids"]:
+            self._grids[side, row] += [tuple(sizes) for sizes in found]
 
     def scores(self) -> dict[Pair, Scores]:
         """Return the similarities of everything taken.
@@ -250,7 +271,7 @@ class ExactStrategy:
         """Raise ValueError where the co-moments would take more than they may."""
         sizes = {layer: features.shape[1] for layer, features in {**self._xs, **self._ys}.items()}
         xs, ys = ([sizes[layer] for layer in part] for part in (self._rows, self._columns))
-        needed = bytes_needed(xs, None if self._same else ys)
+        needed = self._copies * bytes_needed(xs, None if self._same else ys)
         allowed = self._options.memory or free_memory(next(iter(self._xs.values())).device)
         if needed <= allowed:
             return

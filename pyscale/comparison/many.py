@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from itertools import combinations_with_replacement, product
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from pyscale.comparison.agreement import described_call
 from pyscale.comparison.batches import Forward
 from pyscale.comparison.comparisons import Comparisons
 from pyscale.comparison.driver import AnySide, Run
@@ -29,7 +30,8 @@ from pyscale.comparison.stored.checkpoint import Checkpoint
 from pyscale.comparison.stored.engine import BATCH, check_features, describe_stores, run_stores, stored_comparison
 from pyscale.comparison.stored.plan import left_for_comparison
 from pyscale.comparison.stored.sides import StoredSide, align, choose_layers
-from pyscale.ops.gram import Kernel
+from pyscale.distributed import Crew, gathered, local_device
+from pyscale.ops.gram import Kernel, check_choice
 from pyscale.stores.store import Store
 
 
@@ -54,6 +56,7 @@ def compare_many(
     seed: int = 0,
     cache: str | PathLike[str] | None = None,
     resume: bool = True,
+    sharding: Literal["auto", "none"] = "auto",
     progress: bool = True,
 ) -> Comparisons:
     r"""Compare all pairs of models, each with itself too, every layer with every layer, in one pass over the data.
@@ -94,7 +97,9 @@ def compare_many(
         seed: Seed of the permutations.
         cache: As for :func:`pyscale.compare_stores`, as is ``resume``; where there are stores only.
         resume: Go on where the same comparison was stopped.
-        progress: Show a progress bar.
+        sharding: "none" compares on this process alone, whatever others there are. Otherwise they share the batches, as
+            for :func:`pyscale.compare`, unless there are models beside stores: then each does all of it.
+        progress: Show a progress bar, on rank 0.
 
     Returns:
         A mapping from (name, name) to :class:`Comparison`, with models beside models in one number a pair.
@@ -124,6 +129,7 @@ def compare_many(
         max_batches=max_batches,
         memory=memory,
     )
+    check_choice("sharding", sharding, ("auto", "none"))
     with ExitStack() as stack:
         subjects = named_subjects(models, build, stack)
         chosen = by_name(layers, list(subjects), argument="layers")
@@ -132,11 +138,23 @@ def compare_many(
             if loader is not None:
                 raise ValueError("loader is given, but no model runs: stores hold activations already")
             stores = {name: store for name, store in subjects.items() if isinstance(store, Store)}
+            crew = stack.enter_context(gathered(alone=sharding == "none"))
             found = _of_stores(
-                stores, chosen, options, pairs, batch_size=batch_size, cache=cache, resume=resume, progress=progress
+                stores,
+                chosen,
+                options,
+                pairs,
+                crew,
+                batch_size=batch_size,
+                cache=cache,
+                resume=resume,
+                progress=progress,
             )
         else:
-            found = _of_models(subjects, chosen, loader, options, pairs, forward, device, progress=progress)
+            mixed = any(isinstance(subject, Store) for subject in subjects.values())
+            crew = stack.enter_context(gathered(alone=mixed or sharding == "none"))
+            found = _of_models(subjects, chosen, loader, options, pairs, crew, forward, device, progress=progress)
+        found = _on_all(crew, found)
     names = list(subjects)
     return Comparisons(names, {(names[i], names[j]): _named(names[i], names[j], c) for (i, j), c in found.items()})
 
@@ -147,11 +165,13 @@ def _of_models(
     loader: Iterable[Any] | Mapping[Any, Iterable[Any]] | None,
     options: Options,
     pairs: list[Pair],
+    crew: Crew,
     forward: Forward | None,
     device: torch.device | str | None,
     *,
     progress: bool,
 ) -> dict[Pair, Comparison]:
+    """Return the comparisons of models, and stores beside them; of several processes on rank 0 alone."""
     modules = {name: subject for name, subject in subjects.items() if isinstance(subject, nn.Module)}
     loaders, places = chosen_loaders(loader, list(modules))
     sides: list[AnySide] = []
@@ -163,11 +183,22 @@ def _of_models(
         else:
             sides.append(ReplayedSide(name, subject, choose_layers(subject, chosen[name], argument)))
             check_features(subject, options)
-    where = None if device is None else check_device(device)
+    where = None if device is None else check_device(local_device(device))
+    if not crew.alone:
+        live = [side for side in sides if isinstance(side, Side)]
+        crew.agree("compare_many", described_call(options, live, loaders))
     with left_as_found(*dict.fromkeys(modules.values()), device=where):
-        run = Run(options, sides, pairs, device=where)
+        run = Run(options, sides, pairs, device=where, crew=crew)
         scores = run.over(loaders, progress=progress)
-    return {pair: comparison_of(run, pair, found) for pair, found in scores.items()}
+    return {pair: comparison_of(run, pair, found) for pair, found in (scores or {}).items()}
+
+
+def _on_all(crew: Crew, found: dict[Pair, Comparison]) -> dict[Pair, Comparison]:
+    """Return on every process the comparisons that rank 0 has."""
+    if crew.alone:
+        return found
+    states = crew.broadcast([[*pair, comparison.state()] for pair, comparison in found.items()])
+    return {(i, j): Comparison.from_state(state) for i, j, state in states}
 
 
 def _of_stores(
@@ -175,12 +206,14 @@ def _of_stores(
     chosen: Mapping[str, Any],
     options: Options,
     pairs: list[Pair],
+    crew: Crew,
     *,
     batch_size: int,
     cache: str | PathLike[str] | None,
     resume: bool,
     progress: bool,
 ) -> dict[Pair, Comparison]:
+    """Return the comparisons of stores; of several processes on rank 0 alone."""
     sides = [
         StoredSide(name, store, choose_layers(store, chosen[name], f"layers of {name!r}"))
         for name, store in stores.items()
@@ -190,15 +223,20 @@ def _of_stores(
         check_features(side.store, options)
     budget = free_memory(torch.device("cpu")) if options.memory is None else left_for_comparison(options.memory)
     description = {"many": list(stores), **describe_stores(sides), "options": asdict(options), "batch_size": batch_size}
+    if not crew.alone:
+        described = {side.label: [side.rows, side.store.samples] for side in sides}
+        crew.agree("compare_many", {**described, "options": asdict(options), "batch_size": batch_size})
+        budget = crew.on_first(lambda: budget)
+        description["process"] = [crew.rank, crew.size]
     checkpoint = Checkpoint(cache, description, resume=resume)
-    run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint)
+    run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
     scores = run.over(progress=progress)
     for side in sides:
         side.store.check_unchanged()
     checkpoint.remove()
     return {
         (i, j): stored_comparison(sides[i], sides[j], options, found, run, batch_size)
-        for (i, j), found in scores.items()
+        for (i, j), found in (scores or {}).items()
     }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from pyscale.distributed import local_size
+
 _UNITS = {"": 1, "B": 1} | {
     f"{letter}{suffix}": base**power
     for power, letter in enumerate("KMGT", start=1)
@@ -56,10 +58,13 @@ def format_size(size: float) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes a comparison may take by default: half of what is free on the device."""
+    """Return the bytes a comparison may take by default: half of what is free on the device.
+
+    Of a machine's memory that is this process's part, where torchrun has started several there.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * _SHARE)
-    return int(min(_available(), _left_in_container(), sys.maxsize) * _SHARE)
+    return int(min(_available(), _left_in_container(), sys.maxsize) * _SHARE / local_size())
 
 
 def _available() -> float:

@@ -45,6 +45,7 @@ class MinibatchStrategy:
         self._labels, self._pairs = list(labels), list(pairs)
         self._deferred, self._streams = deferred, streams
         self._again = False  # the batch in progress is seen for the second time
+        self._number = 0  # of that batch
         self._grams = [_Grams(label, options, streams) for label in labels]
         self._metrics: dict[Pair, MinibatchCKA] = {}
         self._nulls: dict[Pair, PermutationNull] = {}
@@ -53,7 +54,7 @@ class MinibatchStrategy:
 
     def begin(self, batch: int) -> None:
         """Forget the previous batch's Grams."""
-        self._again = False
+        self._again, self._number = False, batch
         for grams in self._grams:
             grams.begin(batch)
 
@@ -74,13 +75,15 @@ class MinibatchStrategy:
             parts = list(zip(*(t.split([len(names) for names in rows]) for t in grams), strict=True))
             for pair, null in self._nulls.items():
                 x, y = (Attempts(*parts[place]) for place in pair)
-                null.update_packed(x.values, y.values, samples, x.constant, y.constant)
+                null.update_packed(x.values, y.values, samples, x.constant, y.constant, number=self._number)
             if len(self._pairs) > 1:
                 self._add_all(grams, rows, samples)
                 return False
             for pair, metric in self._metrics.items():
                 x, y = (Attempts(*parts[place]) for place in pair)
-                metric.update_packed(x.values, y.values, samples, x.constant, y.constant, check=False)
+                metric.update_packed(
+                    x.values, y.values, samples, x.constant, y.constant, number=self._number, check=False
+                )
         return False
 
     def take_part(self, side: int, row: str, activation: Tensor, *, last: bool) -> None:
@@ -103,6 +106,20 @@ class MinibatchStrategy:
             self._metrics[i, j] = self._metric(i, j, rows).load_state_dict(summed)
         for null, summed in zip(self._nulls.values(), state["nulls"], strict=True):
             null.load_state_dict(summed)
+
+    def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
+        """Add what another process has summed over other batches, as its :meth:`state_dict` has it."""
+        if not self._metrics:
+            self.load_state_dict(rows, state)
+            return
+        for (pair, metric), theirs in zip(self._metrics.items(), state["metrics"], strict=False):
+            other = self._metric(*pair, rows).load_state_dict(theirs)
+            metric.merge_state(other.to(metric.device or "cpu"))
+        if not state["metrics"]:
+            return
+        for null, theirs in zip(self._nulls.values(), state["nulls"], strict=True):
+            other_null = PermutationNull(self._options.permutations, self._options.seed).load_state_dict(theirs)
+            null.merge_state(other_null.to(null.device or "cpu"))
 
     def scores(self) -> dict[Pair, Scores]:
         """Return the similarities of everything taken.
@@ -152,7 +169,14 @@ class MinibatchStrategy:
         for (i, j), metric in self._metrics.items():
             x, y = parts[i], parts[j]
             metric.update_products(
-                products[x, y], squares[x], squares[y], samples, constant[x], constant[y], same=i == j
+                products[x, y],
+                squares[x],
+                squares[y],
+                samples,
+                constant[x],
+                constant[y],
+                same=i == j,
+                number=self._number,
             )
 
     def _check_memory(self, grams: Attempts, rows: Sequence[list[str]]) -> None:

@@ -15,16 +15,18 @@ from pyscale.ops import build_info
 
 def describe_run(run: Run, x: AnySide, y: AnySide) -> dict[str, Any]:
     """Return options, data, two models, versions and machine of a finished run, as JSON types only."""
-    skipped = {side.label: dict(side.skipped) for side in (x, y)}
+    tally, places = run.tally, [run.sides.index(side) for side in (x, y)]
+    skipped = {run.sides[k].label: tally.skipped_layers[k] for k in places}
     return {
         **asdict(run.options),
         "model_x": x.kind,
         "model_y": y.kind,
-        "samples": run.samples,
-        "batches": run.batches,
-        "skipped_batches": run.skipped,
+        "samples": tally.samples,
+        "batches": tally.batches,
+        "skipped_batches": tally.skipped,
         "skipped_layers": {label: layers for label, layers in skipped.items() if layers},
-        "dtype": sorted(x.dtypes | y.dtypes),
+        "dtype": sorted({kind for k in places for kind in tally.dtypes[k]}),
+        "processes": run.crew.size,
         **describe_machine(run.device),
     }
 
@@ -36,6 +38,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "isa": build_info().isa,
         "pyscale": version("pyscale"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

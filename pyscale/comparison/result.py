@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from pyscale.comparison import files
 from pyscale.comparison.scores import Matrix
@@ -103,6 +104,17 @@ class Comparison:
         """Return the arrays that are there, by name."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as plain values and tensors, as processes send it to one another."""
+        arrays = {name: torch.from_numpy(array) for name, array in self.arrays().items()}
+        return {"rows": self.rows, "columns": self.columns, "meta": self.meta, "arrays": arrays}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Comparison:
+        """Return the comparison whose :meth:`state` it is."""
+        arrays = {name: tensor.numpy() for name, tensor in state["arrays"].items()}
+        return cls(rows=state["rows"], columns=state["columns"], meta=state["meta"], **{"pvalues": None, **arrays})
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write everything to one ``.npz`` file, under a temporary name first.

@@ -7,8 +7,8 @@ from pyscale.metrics.base import Metric
 from pyscale.metrics.canonical import CCAResult, cca, pwcca, svcca
 from pyscale.metrics.canonical_table import cca_matrix
 from pyscale.metrics.chance_level import chance
-from pyscale.metrics.distributed import sync
 from pyscale.metrics.layer_matrix import cka_matrix
+from pyscale.metrics.merging import sync
 from pyscale.metrics.minibatch import MinibatchCKA, Similarities
 from pyscale.metrics.permutation import PermutationNull
 from pyscale.metrics.shape import procrustes

@@ -16,7 +16,7 @@ from pyscale.metrics.base import Metric, plain_tensors
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES
 from pyscale.metrics.layers import LayerNames, Layers, as_layers, same_everywhere
 from pyscale.metrics.packing import pack_layers
-from pyscale.metrics.pair_sums import PairSums, without_constant
+from pyscale.metrics.pair_sums import PairSums, squared_norms, without_constant
 from pyscale.metrics.validity import warn, warn_constant, warn_degenerate
 from pyscale.ops import hsic_pairs
 from pyscale.ops.gram import Kernel, check_bandwidth, check_choice
@@ -88,6 +88,7 @@ class MinibatchCKA(Metric):
         self._sums: PairSums | None = None
         self.batches = 0  # seen so far, the skipped ones included
         self.skipped = 0  # of fewer than 4 samples
+        self._numbered = True  # whether every minibatch came with its number
 
     @property
     def rows(self) -> list[str] | None:
@@ -100,12 +101,14 @@ class MinibatchCKA(Metric):
         return self._names.columns
 
     @plain_tensors()
-    def update(self, xs: Layers, ys: Layers | None = None) -> Self:
+    def update(self, xs: Layers, ys: Layers | None = None, *, number: int | None = None) -> Self:
         """Add one minibatch.
 
         Args:
             xs: Activations of the first set's layers, a dict by name or a list, each of shape (n, p).
             ys: Activations of the second set's layers on the same samples; None compares the first set with itself.
+            number: Of the minibatch among those that several metrics share: once all are merged, each number having
+                been given once, errors are those of one metric that has seen all. None counts on from the last.
 
         Returns:
             The metric itself.
@@ -130,12 +133,20 @@ class MinibatchCKA(Metric):
         w, constant_w = v, constant_v
         if not same:
             (v, w), (constant_v, constant_w) = (t.split([len(rows), len(columns)]) for t in (v, constant_v))
-        self._add(names, v, w, n, constant_v, constant_w)
+        self._add(names, v, w, n, constant_v, constant_w, number=number)
         return self
 
     @plain_tensors()
     def update_packed(
-        self, v: Tensor, w: Tensor, n: int, constant_v: Tensor, constant_w: Tensor, *, check: bool = True
+        self,
+        v: Tensor,
+        w: Tensor,
+        n: int,
+        constant_v: Tensor,
+        constant_w: Tensor,
+        *,
+        number: int | None = None,
+        check: bool = True,
     ) -> Self:
         """Add one minibatch whose Grams are packed already: for those who see one activation at a time.
 
@@ -147,6 +158,7 @@ class MinibatchCKA(Metric):
             n: Samples in the minibatch; below 4 it is skipped and ``v`` and ``w`` are not looked at.
             constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
             constant_w: The same of the second set, shape (M,).
+            number: As for :meth:`update`.
             check: Look for sums that are not finite, for which a GPU is waited for; False for those who know that
                 there are none.
 
@@ -171,12 +183,21 @@ class MinibatchCKA(Metric):
                     f"{name} has shape {tuple(packed.shape)}; expected {expected}, "
                     f"for {len(layers)} layers and {n} samples"
                 )
-        self._add(names, v, w, n, constant_v, constant_w, check=check)
+        self._add(names, v, w, n, constant_v, constant_w, number=number, check=check)
         return self
 
     @plain_tensors()
     def update_products(
-        self, products: Tensor, xx: Tensor, yy: Tensor, n: int, constant_v: Tensor, constant_w: Tensor, *, same: bool
+        self,
+        products: Tensor,
+        xx: Tensor,
+        yy: Tensor,
+        n: int,
+        constant_v: Tensor,
+        constant_w: Tensor,
+        *,
+        same: bool,
+        number: int | None = None,
     ) -> Self:
         """Add one minibatch whose products are known: for those who form them for many sets of layers at once.
 
@@ -190,6 +211,7 @@ class MinibatchCKA(Metric):
             constant_v: Which of the first set's activations are constant to rounding, bool, shape (L,).
             constant_w: The same of the second set, shape (M,).
             same: Whether it is a set with itself.
+            number: As for :meth:`update`.
 
         Returns:
             The metric itself.
@@ -209,7 +231,7 @@ class MinibatchCKA(Metric):
         expected = (len(rows), len(columns)), (len(rows),), (len(columns),)
         if found != expected:
             raise ValueError(f"products, xx and yy have shapes {found}; expected {expected}")
-        self._add_products(names, products, xx, yy, n, constant_v, constant_w)
+        self._add_products(names, products, xx, yy, n, constant_v, constant_w, number=number)
         return self
 
     def self_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -243,6 +265,7 @@ class MinibatchCKA(Metric):
     def _forget(self) -> None:
         self._names = self._names.forgotten()
         self._sums = None
+        self._numbered = True
         self.batches = self.skipped = 0
 
     def _add(
@@ -254,6 +277,7 @@ class MinibatchCKA(Metric):
         constant_v: Tensor,
         constant_w: Tensor,
         *,
+        number: int | None = None,
         check: bool = False,
     ) -> None:
         same = w is v
@@ -261,11 +285,11 @@ class MinibatchCKA(Metric):
         v = without_constant(v, constant_v)
         w, constant_w = (v, constant_v) if same else (without_constant(w, constant_w), constant_w)
         numerator = 2 * hsic_pairs(v, w)
-        xx = numerator.diagonal().clone() if same else 2 * _squares(v)
-        yy = xx if same else 2 * _squares(w)
+        xx = numerator.diagonal().clone() if same else 2 * squared_norms(v)
+        yy = xx if same else 2 * squared_norms(w)
         if check:
             self._check_sums(names, xx, yy)
-        self._add_products(names, numerator, xx, yy, n, constant_v, constant_w)
+        self._add_products(names, numerator, xx, yy, n, constant_v, constant_w, number=number)
 
     def _add_products(
         self,
@@ -276,17 +300,23 @@ class MinibatchCKA(Metric):
         n: int,
         constant_v: Tensor,
         constant_w: Tensor,
+        *,
+        number: int | None = None,
     ) -> None:
-        sums = PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w))
+        place = number if number is not None else 0 if self._sums is None else self._sums.end
+        sums = PairSums.of_minibatch(numerator, xx, yy, n, (~constant_v, ~constant_w), place)
         with self._whole():
             self._join(sums)
+            self._numbered = self._numbered and number is not None
             self._names = names
             self.batches += 1
 
-    def _join(self, sums: PairSums) -> None:
+    def _join(self, sums: PairSums, *, append: bool = False) -> None:
         if self._sums is None:
             self._device = self._device or sums.variance.device
             self._sums = sums.to(self._device)
+        elif append:
+            self._sums.append_(sums)
         else:
             self._sums.join_(sums)
 
@@ -336,16 +366,17 @@ class MinibatchCKA(Metric):
         self._sums = self._sums.to(device) if self._sums is not None else None
 
     def _state(self) -> dict[str, Any]:
-        sums = {} if self._sums is None else {"sums": self._sums.state()}
+        sums = {} if self._sums is None else {"sums": self._sums.state(), "numbered": self._numbered}
         return {"batches": self.batches, "skipped": self.skipped, "names": self._names.state(), **sums}
 
     def _load(self, state: dict[str, Any]) -> None:
         names, batches, skipped = self._names.loaded(state["names"]), state["batches"], state["skipped"]
         sums = PairSums.from_state(state["sums"]) if "sums" in state else None
+        numbered = sums is None or bool(state["numbered"])
         if sums is not None and sums.variance.shape != (len(names.rows or []), len(names.columns or [])):
             raise ValueError(f"the state names {names.rows} and {names.columns}, and has sums of {sums.variance.shape}")
         with self._whole():
-            self._sums = None
+            self._sums, self._numbered = None, numbered
             if sums is not None:
                 self._join(sums)
             self._names, self.batches, self.skipped = names, batches, skipped
@@ -357,16 +388,8 @@ class MinibatchCKA(Metric):
         with self._whole():
             if other._sums is not None:
                 self._names = self._names.loaded(other._names.state())
-                self._join(other._sums)
+                together = self._numbered and other._numbered
+                self._join(other._sums, append=not together)
+                self._numbered = together
             self.batches += other.batches
             self.skipped += other.skipped
-
-
-def _squares(v: Tensor) -> Tensor:
-    """Return the squared norm of every row (L, N) -> (L,), in float64.
-
-    On a GPU one product of all rows with all is sooner done than L small ones are queued.
-    """
-    if v.device.type != "cpu":
-        return hsic_pairs(v, v).diagonal().clone()
-    return torch.stack([wide.dot(wide) for wide in (row.double() for row in v)])

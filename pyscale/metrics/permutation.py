@@ -25,8 +25,8 @@ class PermutationNull(Metric):
 
     Args:
         permutations: Draws.
-        seed: Of the permutations. Processes that share the data should take different seeds: with the same one their
-            minibatches are permuted alike, which correlates what should be independent.
+        seed: Of the permutations. Processes that share the data should number their minibatches, or take different
+            seeds: otherwise their minibatches are permuted alike, which correlates what should be independent.
 
     Example:
         >>> import torch
@@ -56,7 +56,14 @@ class PermutationNull(Metric):
 
     @plain_tensors()
     def update_packed(
-        self, v: Tensor, w: Tensor, n: int, constant_v: Tensor | None = None, constant_w: Tensor | None = None
+        self,
+        v: Tensor,
+        w: Tensor,
+        n: int,
+        constant_v: Tensor | None = None,
+        constant_w: Tensor | None = None,
+        *,
+        number: int | None = None,
     ) -> Self:
         """Add one minibatch of packed U-centred Grams, as :meth:`MinibatchCKA.update_packed` takes them.
 
@@ -66,6 +73,7 @@ class PermutationNull(Metric):
             n: Samples; below 4 the minibatch carries no information and is skipped.
             constant_v: Which of the first set's activations are constant to rounding, (L,); none of them by default.
             constant_w: The same of the second set, (M,).
+            number: Of the minibatch, which with the seed decides its permutations; None is how many came before it.
 
         Returns:
             The null itself.
@@ -90,7 +98,7 @@ class PermutationNull(Metric):
         w = w if constant_w is None else without_constant(w, constant_w)
         i, j = torch.tril_indices(n, n, offset=-1, device=w.device)
         sums = []
-        for order in self._orders(n, w.device):
+        for order in self._orders(n, w.device, self.batches if number is None else number):
             a, b = order[i], order[j]
             high, low = torch.maximum(a, b), torch.minimum(a, b)
             sums.append(2 * hsic_pairs(v, w[:, high * (high - 1) // 2 + low]))
@@ -132,13 +140,13 @@ class PermutationNull(Metric):
         self._sums = None
         self.batches = 0  # the permutations begin anew
 
-    def _batch_seed(self) -> int:
+    def _batch_seed(self, number: int) -> int:
         """Return a seed that differs for every minibatch and does not depend on how many draws others took."""
-        return int(np.random.SeedSequence((self.seed % 2**64, self.batches)).generate_state(1, np.uint64)[0] >> 1)
+        return int(np.random.SeedSequence((self.seed % 2**64, number)).generate_state(1, np.uint64)[0] >> 1)
 
-    def _orders(self, n: int, device: torch.device) -> Tensor:
-        """Return this minibatch's permutations (P, n), the same for every device, which is not waited for."""
-        generator = torch.Generator().manual_seed(self._batch_seed())
+    def _orders(self, n: int, device: torch.device, number: int) -> Tensor:
+        """Return a minibatch's permutations (P, n), the same for every device, which is not waited for."""
+        generator = torch.Generator().manual_seed(self._batch_seed(number))
         orders = torch.stack([torch.randperm(n, generator=generator) for _ in range(self.permutations)])
         return orders.to(device, non_blocking=True)
 

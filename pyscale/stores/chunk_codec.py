@@ -7,7 +7,8 @@ bytes can't claim all memory.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def encode(data: memoryview, codecs: Sequence[dict[str, Any]]) -> bytes:
         if codec["name"] == "crc32c":
             encoded += struct.pack("<I", _checksum(encoded))
         elif codec["name"] == "blosc":
-            encoded = bytes(_blosc(codec).encode(encoded))
+            with _one_thread():
+                encoded = bytes(_blosc(codec).encode(encoded))
         else:
             raise ValueError(f"chunks aren't written by codec {codec['name']!r}")
     return encoded
@@ -97,6 +99,17 @@ def _blosc(codec: dict[str, Any]) -> Any:
     return module.Blosc(
         options["cname"], options["clevel"], shuffle, options["blocksize"], typesize=options["typesize"]
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have Blosc compress on one thread: of several, each appends its block as it ends, in another order each time."""
+    module = import_store_dependency("numcodecs.blosc")
+    before, module.use_threads = module.use_threads, False
+    try:
+        yield
+    finally:
+        module.use_threads = before
 
 
 def _check_blosc(encoded: memoryview, expected: int) -> None:

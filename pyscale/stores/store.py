@@ -131,12 +131,13 @@ class Store:
     ) -> None:
         if not layers:
             raise ValueError(f"{address} holds no layer: no array of floating-point numbers with samples as its rows")
-        counts = {layer.samples: name for name, layer in reversed(list(layers.items()))}
-        if len(counts) > 1:
-            (n, first), (m, other) = list(counts.items())[-2:]
-            raise DamagedStoreError(
-                f"{address} holds layers of unequal numbers of samples: {other!r} has {m} and {first!r} has {n}"
-            )
+        first, *others = layers.values()
+        for other in others:
+            if other.samples != first.samples:
+                raise DamagedStoreError(
+                    f"{address} holds layers of unequal numbers of samples: {first.name!r} has {first.samples} and "
+                    f"{other.name!r} has {other.samples}"
+                )
         self.address = address
         self.layers = dict(layers)
         self.attributes = dict(attributes or {})

@@ -29,7 +29,7 @@ from pyscale.stores.zarr_reader import FORMAT, LAYERS, SAMPLE_IDS, VERSION, read
 JOURNAL = ".journal.json"
 _LARGE = 4 * 2**20  # bytes of a chunk that a batch is divided into
 _SMALL = 2**20  # bytes of a chunk that takes several batches, which are held until it is whole
-_MOST_ROWS = 4096
+_MOST_ROWS = 1024  # of a chunk of several batches: what is not in whole chunks is computed again
 _WORTH = 0.95  # what compression must leave at most
 
 
@@ -125,9 +125,8 @@ class StoreWriter:
             place.write(METADATA, self._group(complete=False))
             return
         self._settings |= {key: unfinished[key] for key in ("layers", "skipped") if key in unfinished}
+        remove_partial(place)
         stamps = place.stamps()
-        for key in [key for key in stamps if key.endswith(PARTIAL)]:
-            place.remove(key)
         for name in self.layers:
             self._arrays[name] = self._taken_up(name, stamps)
 
@@ -237,6 +236,19 @@ class StoreWriter:
         except (ValueError, RuntimeError, EOFError):
             return False
         return True
+
+
+def remove_partial(place: Place) -> None:
+    """Remove the files of which a writer that was killed had written a part."""
+    for key in place.stamps():
+        if key.endswith(PARTIAL):
+            place.remove(key)
+
+
+def tidy(place: Place) -> None:
+    """Remove what a writer left that was killed when all was done but this."""
+    remove_partial(place)
+    place.remove(JOURNAL)
 
 
 def _first_metadata(name: str, rows: Tensor, numbers: np.ndarray[Any, Any]) -> ArrayMetadata:

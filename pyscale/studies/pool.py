@@ -33,7 +33,7 @@ def make_together(jobs: Sequence[Job], shop: Workshop, workers: int, announce: C
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_end_with_parent) as pool:
-        running = {pool.submit(_make, study, variant, shop): variant.name for study, variant in jobs}
+        running = {pool.submit(make_apart, study, variant, shop): variant.name for study, variant in jobs}
         try:
             for done in as_completed(running):
                 done.result()
@@ -43,7 +43,8 @@ def make_together(jobs: Sequence[Job], shop: Workshop, workers: int, announce: C
             raise
 
 
-def _make(study: Study, variant: Variant, shop: Workshop) -> None:
+def make_apart(study: Study, variant: Variant, shop: Workshop) -> None:
+    """Make one network and leave it in its folder; a budget that cannot be met is left for who takes up the run."""
     with using_threads(study.threads):
         try:
             make_member(study, variant, shop)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pyscale.comparison import Comparisons
+from pyscale.distributed import local_device
 from pyscale.models import profile
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
@@ -87,13 +88,8 @@ def run(
         raise TypeError(f"study must be a pyscale.studies.Study or the path of a file, got {type(study).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    if device is None and torch.cuda.is_available():
-        device = "cuda"
-    folder = Path(out) / study.name
-    folder.mkdir(parents=True, exist_ok=True)
-    if cache is None and study.name:
-        cache = Path(out) / "cache"
-    shop = Workshop(folder, progress and workers == 1, resume, device, None if cache is None else RunCache(cache))
+    shop = workshop(study, out, resume=resume, progress=progress and workers == 1, device=device, cache=cache)
+    folder = shop.out
     if study.costs is not None:
         write_costs(study.costs.rows(study.family), folder)
     with using_threads(study.threads):
@@ -108,7 +104,7 @@ def run(
             how = "load" if variant.weights else "train" if variant.compression is None else "compress"
             steps.begin(f"{how} {variant.name}")
             members.append(_member(study, variant, shop))
-        similarities, all_pairs = _compare(study, members, steps, device)
+        similarities, all_pairs = _compare(study, members, steps, shop.device)
         contest = None
         if plan is not None:
             contest = run_contest(study, plan, members[: 1 + len(study.twin_seeds)], shop, steps.begin)
@@ -119,6 +115,25 @@ def run(
     result = StudyResult(study, tuple(members), similarities, origin, folder, contest, all_pairs)
     write_files(result)
     return result
+
+
+def workshop(
+    study: Study,
+    out: str | Path,
+    *,
+    resume: bool,
+    progress: bool,
+    device: str | None,
+    cache: str | Path | None,
+) -> Workshop:
+    """Return where and how a study's networks are made, as :func:`run` says."""
+    if device is None and torch.cuda.is_available():
+        device = str(local_device("cuda"))
+    folder = Path(out) / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if cache is None and study.name:
+        cache = Path(out) / "cache"
+    return Workshop(folder, progress, resume, device, None if cache is None else RunCache(cache))
 
 
 def _member(study: Study, variant: Variant, shop: Workshop) -> Member:
@@ -133,14 +148,15 @@ def _make_in_processes(study: Study, entries: Sequence[Entry], shop: Workshop, w
     jobs = [(study, variant) for variant in study.members]
     jobs += [(e.study, e.variant) for e in entries]
     trained = [job for job in jobs if job[1].compression is None]
-    made = [job for job in jobs if job[1].compression is not None and not _needs_clock(job[1])]
+    made = [job for job in jobs if job[1].compression is not None and not needs_clock(job[1])]
     for title, phase in (("train", trained), ("compress", made)):
         if phase:
             steps.begin(f"{title} {len(phase)} networks in {min(workers, len(phase))} processes")
             make_together(phase, shop, workers, steps.note)
 
 
-def _needs_clock(variant: Variant) -> bool:
+def needs_clock(variant: Variant) -> bool:
+    """Whether a network's budget is one of latency, which is measured while nothing else runs."""
     budget = None if variant.compression is None else variant.compression.budget
     return budget is not None and budget.resource == "latency"
 

@@ -33,6 +33,8 @@ class Batches:
         flip: See :class:`pyscale.train.Recipe`.
         channels_last: Memory format of the images.
         workers: Processes that read a dataset that is not in memory.
+        share: (rank, size): of every batch, the rank's part among ``size`` nearly equal ones, empty where there are
+            more parts than pictures. Pictures are augmented as they would be in the whole batch.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Batches:
         flip: bool = False,
         channels_last: bool = False,
         workers: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -65,6 +68,7 @@ class Batches:
         self._flip = flip
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._workers = workers
+        self._rank, self._parts = share
 
     def __len__(self) -> int:
         return -(-self._n // self.batch_size)
@@ -74,37 +78,54 @@ class Batches:
         self.epoch = epoch
 
     def indices(self) -> list[Tensor]:
-        """The sample indices of every batch of the present epoch, in order."""
+        """The sample indices of every batch of the present epoch, in order, other ranks' parts included."""
         if not self.shuffle:
             return list(torch.split(torch.arange(self._n), self.batch_size))
         order = torch.randperm(self._n, generator=generator(self.seed, self.epoch, "order"))
         return list(order.tensor_split(len(self)))
 
+    def sizes(self) -> list[int]:
+        """The sizes of the batches that :meth:`indices` has."""
+        return [len(indices) for indices in self.indices()]
+
+    def _shares(self) -> list[slice]:
+        """Which places of every batch are this rank's."""
+        bounds = [[n * k // self._parts for k in (self._rank, self._rank + 1)] for n in self.sizes()]
+        return [slice(*pair) for pair in bounds]
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         draws = generator(self.seed, self.epoch, "augmentation")
-        for images, labels in self._raw():
-            images = augment(images, crop=self._crop, flip=self._flip, generator=draws)
+        own = self._shares()
+        for among, (images, labels) in zip(zip(self.sizes(), own, strict=True), self._raw(own), strict=True):
+            images = augment(images, crop=self._crop, flip=self._flip, generator=draws, among=among)
             images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
             # written into fresh memory, because .contiguous() leaves the strides of one-channel pictures as they are,
             # and convolutions choose their memory format by the strides
             normalised = torch.empty(images.shape, memory_format=self._memory_format)
             yield torch.div(images - self._mean, self._std, out=normalised), labels
 
-    def _raw(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _raw(self, own: list[slice]) -> Iterator[tuple[Tensor, Tensor]]:
+        shares = [indices[places] for indices, places in zip(self.indices(), own, strict=True)]
         if isinstance(self.dataset, PictureSet):
             images, labels = self.dataset.images, self.dataset.labels
-            for indices in self.indices():
+            for indices in shares:
                 yield images[indices], labels[indices]
             return
         loader = DataLoader(
             self.dataset,
-            batch_sampler=[indices.tolist() for indices in self.indices()],
+            batch_sampler=[indices.tolist() for indices in shares if len(indices)],
             num_workers=self._workers,
             # the loader draws its workers' seeds: from here, not from the global generator
             generator=torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, "workers")),
         )
-        for batch in loader:
-            yield _checked(batch, self._size)
+        batches = iter(loader)
+        for indices in shares:
+            yield _checked(next(batches), self._size) if len(indices) else _nothing()
+
+
+def _nothing() -> tuple[Tensor, Tensor]:
+    """A batch of which this rank has no part: what is read says how large pictures are, and nothing has been."""
+    return torch.empty((0, 1, 1, 1)), torch.empty(0, dtype=torch.int64)
 
 
 def _checked(batch: Any, size: tuple[int, int] | None) -> tuple[Tensor, Tensor]:

@@ -106,6 +106,7 @@ class Data:
         seed: int = 0,
         recipe: Recipe | None = None,
         workers: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> Batches:
         """Batches of normalised pictures of one split.
 
@@ -116,6 +117,7 @@ class Data:
             seed: Decides orders and augmentation.
             recipe: Where its augmentation (``crop``, ``flip``) and memory format come from; None augments nothing.
             workers: Processes that read pictures that are not in memory.
+            share: (rank, size) of several processes, which get a part of every batch each.
 
         Returns:
             An iterable of (images, labels): float32 (b, channels, height, width) and int64 (b,).
@@ -132,6 +134,7 @@ class Data:
             shuffle=shuffle,
             seed=seed,
             workers=workers,
+            share=share,
             **augmentation,
         )
 

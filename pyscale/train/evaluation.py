@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pyscale.distributed import Crew
 from pyscale.train.accuracy import Accuracy, ClassCount
 from pyscale.train.data import Data, Split
 from pyscale.train.datasets import DataLike, as_data
@@ -48,12 +49,18 @@ def evaluate(
         359
     """
     with preserved_global_state():  # a dataset may draw from the global generators
-        return _evaluate(model, at_model_resolution(model, as_data(data)), split, batch_size, device)
+        return evaluate_together(model, at_model_resolution(model, as_data(data)), Crew(), split, batch_size, device)
 
 
-def _evaluate(
-    model: nn.Module, data: Data, split: Split, batch_size: int, device: torch.device | str | None
+def evaluate_together(
+    model: nn.Module,
+    data: Data,
+    crew: Crew,
+    split: Split = "test",
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
 ) -> Accuracy:
+    """Count as :func:`evaluate` does, with other processes: each picture is counted by one of them, for all."""
     original = model_device(model)
     target = torch.device(device) if device is not None else original
     correct = torch.zeros(data.num_classes, dtype=torch.int64)
@@ -61,12 +68,16 @@ def _evaluate(
     with evaluating(model), torch.inference_mode():
         model.to(target)
         try:
-            for images, labels in data.loader(split, batch_size):
+            for images, labels in data.loader(split, batch_size, share=(crew.rank, crew.size)):
+                if len(labels) == 0:
+                    continue
                 predictions = check_scores(model(images.to(target)), data).argmax(1).cpu()
                 total += labels.bincount(minlength=data.num_classes)
                 correct += labels[predictions == labels].bincount(minlength=data.num_classes)
         finally:
             model.to(original)
+    counts = crew.reduce(torch.stack([correct, total]), lambda mine, theirs: mine + theirs)
+    correct, total = crew.broadcast(counts)
     per_class = tuple(map(ClassCount, data.class_names, correct.tolist(), total.tolist()))
     return Accuracy(int(correct.sum()), int(total.sum()), per_class)
 

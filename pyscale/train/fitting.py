@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import nn
 
+from pyscale.distributed import Crew, gathered, is_transport_error, local_device
+from pyscale.train.accuracy import Accuracy
 from pyscale.train.data import Data
 from pyscale.train.datasets import DataLike, as_data
 from pyscale.train.dependencies import import_train_dependency
-from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate, evaluating, model_device
+from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate_together, evaluating, model_device
 from pyscale.train.memory_format import channels_last_is_safe
 from pyscale.train.recipes import Recipe
 from pyscale.train.results import History, Trained
@@ -27,8 +29,10 @@ from pyscale.train.runs import RunFolder, run_config
 from pyscale.train.seeding import check_seed, preserved_global_state
 
 if TYPE_CHECKING:
+    from lightning.fabric.plugins import ClusterEnvironment
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
+    from lightning.pytorch.strategies import DDPStrategy
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -54,6 +58,7 @@ def fit(
     workers: int = 0,
     progress: bool = True,
     logger: Logger | Sequence[Logger] | None = None,
+    sharding: Literal["auto", "none"] = "auto",
     **changes: Any,
 ) -> Trained:
     """Train a classifier and measure it on the held-out pictures.
@@ -61,6 +66,12 @@ def fit(
     The model is trained in place. Data order, augmentation and everything drawn from global generators depend on
     (seed, epoch) alone, so the same first weights and seed give the same final weights on the same machine, also when
     the run was killed and taken up again from the checkpoint of its last whole epoch.
+
+    Under torchrun, or in any ``torch.distributed`` process group, the processes train one model together: each takes
+    its part of every batch, so ``batch_size`` and the steps are those of one process, and weights are too, to rounding,
+    unless layers look at a whole batch (batch normalisation sees its process's part) or draw numbers (dropout). Rank
+    0's first weights count, rank 0 alone reads and writes ``out``, and every process returns the same
+    (docs/distributed.md).
 
     Args:
         model: Maps (b, channels, height, width) to (b, classes) scores. Its ``image_size``, if any, is the
@@ -82,7 +93,8 @@ def fit(
         workers: Processes that read pictures that are not in memory.
         progress: Whether Lightning's progress bar is shown.
         logger: Of Lightning, one or several, such as ``TensorBoardLogger`` or ``CSVLogger``: each gets every row of the
-            history as its epoch ends. A run that is taken up logs what is new.
+            history as its epoch ends, on rank 0. A run that is taken up logs what is new.
+        sharding: "none" trains on this process alone, whatever others there are.
         **changes: Fields of :class:`Recipe` to change, such as ``lr=0.05``.
 
     Returns:
@@ -93,6 +105,7 @@ def fit(
         ValueError: If model, data and options do not fit together, or ``out`` holds another run.
         TypeError: If an argument is of the wrong kind or a change is no field of :class:`Recipe`.
         ImportError: If the ``train`` extra is not installed.
+        pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
         >>> from pyscale.train import digits, fit
@@ -105,7 +118,11 @@ def fit(
         changes["epochs"] = epochs
     seed = check_seed(seed)
     target = target_device(device, precision)
+    if sharding not in ("auto", "none"):
+        raise ValueError(f'sharding must be "auto" or "none", got {sharding!r}')
     with ExitStack() as stack:
+        backend = "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo"
+        crew = stack.enter_context(gathered(alone=sharding == "none", backend=backend))
         stack.enter_context(preserved_global_state())
         data = at_model_resolution(model, as_data(data))
         recipe = (recipe or data.recipe).but(**changes)
@@ -113,19 +130,19 @@ def fit(
         folder_path = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config = run_config(model, data, recipe.to_dict(), seed, precision)
         folder = RunFolder(folder_path, config, open_ended=recipe.open_ended)
-        folder.open(resume)
-        if folder.finished:
-            history, accuracy = folder.load(model)
+        crew.agree("fit", config)
+        if crew.on_first(lambda: _opened(folder, resume)):
+            history, accuracy = _loaded(folder, model, crew)
             resumed_at = recipe.epochs
         else:
-            run = _Run(model, data, recipe, seed, folder, precision, target, threads, workers, progress, logger)
+            run = _Run(model, data, recipe, seed, folder, precision, target, threads, workers, progress, logger, crew)
             original = model_device(model)
             try:
                 history, resumed_at = _train(run)
-                accuracy = evaluate(model, data, device=target)
+                accuracy = evaluate_together(model, data, crew, device=target)
             finally:
                 model.to(original)
-            folder.finish(model, history, accuracy)
+            crew.on_first(lambda: folder.finish(model, history, accuracy))
     model.eval()
     return Trained(model, history, accuracy, recipe, seed, folder_path if out is not None else None, resumed_at)
 
@@ -145,6 +162,27 @@ class _Run:
     workers: int
     progress: bool
     logger: Logger | Sequence[Logger] | None
+    crew: Crew
+
+
+def _opened(folder: RunFolder, resume: bool) -> bool:
+    """Open a run's folder and return whether the run in it is finished."""
+    folder.open(resume)
+    return folder.finished
+
+
+def _loaded(folder: RunFolder, model: nn.Module, crew: Crew) -> tuple[History, Accuracy]:
+    """Load a finished run, which rank 0 reads for all."""
+
+    def load() -> dict[str, Any]:
+        history, accuracy = folder.load(model)
+        weights = {} if crew.alone else model.state_dict()
+        return {"history": history.rows, "accuracy": accuracy.to_dict(), "weights": weights}
+
+    found = crew.on_first(load)
+    if not crew.first:
+        model.load_state_dict(found["weights"])
+    return History(found["history"]), Accuracy.from_dict(found["accuracy"])
 
 
 def _train(run: _Run) -> tuple[History, int]:
@@ -154,10 +192,10 @@ def _train(run: _Run) -> tuple[History, int]:
 
     model = run.model
     recipe = run.recipe.but(channels_last=run.recipe.channels_last and channels_last_is_safe(model, run.device))
-    batches = run.data.loader(
-        "train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, workers=run.workers
-    )
-    validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, workers=run.workers)
+    crew = run.crew
+    sharing: dict[str, Any] = {"workers": run.workers, "share": (crew.rank, crew.size)}
+    batches = run.data.loader("train", recipe.batch_size, shuffle=True, seed=run.seed, recipe=recipe, **sharing)
+    validation = None if run.data.val is None else run.data.loader("val", recipe.batch_size, **sharing)
     recorder = Recorder()
     checkpointer = Checkpointer(run.folder.checkpoint, lambda: run.folder.write_history(History(recorder.rows)))
     with _quiet_lightning():
@@ -167,13 +205,17 @@ def _train(run: _Run) -> tuple[History, int]:
         if recipe.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         model.train()
-        classifier = Classifier(model, recipe, run.seed, batches)
+        classifier = Classifier(model, recipe, run.seed, batches, crew)
         trainer = _trainer(run, [recorder, checkpointer])
-        checkpoint = run.folder.checkpoint if run.folder.checkpoint.exists() else None
+        checkpoint = run.folder.checkpoint if crew.on_first(run.folder.checkpoint.exists) else None
         try:
             trainer.fit(classifier, val_dataloaders=validation, ckpt_path=checkpoint)
         except SystemExit as error:  # Lightning turns Ctrl-C into an exit; a library must not
             raise KeyboardInterrupt from error
+        except RuntimeError as error:
+            if is_transport_error(error):
+                crew.explain(error)
+            raise
         finally:
             model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return History(recorder.rows), recorder.resumed_at
@@ -182,10 +224,12 @@ def _train(run: _Run) -> tuple[History, int]:
 def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
     from lightning.pytorch import Trainer
 
-    from pyscale.train.lightning_module import SafeCheckpointIO
+    from pyscale.train.lightning_module import OneOfMany, SafeCheckpointIO
 
-    on_gpu = run.device.type == "cuda"
+    on_gpu, crew = run.device.type == "cuda", run.crew
+    together: dict[str, Any] = {} if crew.alone else {"num_nodes": crew.size, "strategy": _strategy(OneOfMany(crew))}
     return Trainer(
+        **together,
         accelerator="gpu" if on_gpu else "cpu",
         devices=[run.device.index or 0] if on_gpu else 1,
         precision=run.precision,
@@ -193,8 +237,8 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
         reload_dataloaders_every_n_epochs=1,  # every epoch has batches of its own
         gradient_clip_val=run.recipe.clip,
         callbacks=callbacks,
-        plugins=[SafeCheckpointIO()],
-        enable_progress_bar=run.progress,
+        plugins=[SafeCheckpointIO(crew)],
+        enable_progress_bar=run.progress and crew.first,
         default_root_dir=run.folder.path,
         logger=list(run.logger) if isinstance(run.logger, Sequence) else run.logger or False,
         log_every_n_steps=1,  # rows are an epoch's; more would bring a warning for few batches
@@ -206,6 +250,13 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
     )
 
 
+def _strategy(environment: ClusterEnvironment) -> DDPStrategy:
+    """How Lightning trains with several processes: buffers stay their own until an epoch ends."""
+    from lightning.pytorch.strategies import DDPStrategy
+
+    return DDPStrategy(cluster_environment=environment, broadcast_buffers=False)
+
+
 def target_device(device: str | torch.device | None, precision: str) -> torch.device:
     """Where :func:`fit` trains: as asked, else a GPU where there is one; checked beside the precision."""
     if precision not in get_args(Precision):
@@ -213,6 +264,7 @@ def target_device(device: str | torch.device | None, precision: str) -> torch.de
     target = (
         torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     )
+    target = torch.device(local_device(target))
     if target.type not in ("cpu", "cuda"):
         raise ValueError(f'device must be "cpu" or a "cuda" device, got {str(device)!r}')
     if target.type == "cuda" and not torch.cuda.is_available():

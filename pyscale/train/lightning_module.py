@@ -5,6 +5,7 @@ Importing this module imports Lightning, so only :func:`pyscale.train.fit` does,
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning.fabric.plugins import ClusterEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -21,6 +23,7 @@ from torch.nn import functional
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from pyscale.distributed import Crew
 from pyscale.train.batches import Batches
 from pyscale.train.errors import DivergenceError
 from pyscale.train.recipes import Recipe
@@ -36,8 +39,10 @@ ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 class Classifier(LightningModule):
     """A network with its recipe: loss, optimiser, schedule, and the sums a history row is made of."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, seed: int, batches: Batches) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, seed: int, batches: Batches, crew: Crew) -> None:
         super().__init__()
+        self.crew = crew
+        self.sizes: list[int] = []  # of the epoch's batches, other processes' parts included
         self.network = network
         self.recipe = recipe
         self.seed = seed
@@ -47,6 +52,7 @@ class Classifier(LightningModule):
     def train_dataloader(self) -> Batches:
         """The batches of the present epoch; the trainer asks anew before every one."""
         self.batches.set_epoch(self.current_epoch)
+        self.sizes = self.batches.sizes()
         return self.batches
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -57,15 +63,25 @@ class Classifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed what draws from the global generators, so that an epoch does not depend on those before it."""
-        seed_everything(derive_seed(self.seed, self.current_epoch, "global"))
+        stream = "global" if self.crew.first else f"global of rank {self.crew.rank}"
+        seed_everything(derive_seed(self.seed, self.current_epoch, stream))
         self.sums["train"] = [0.0, 0.0, 0.0]
 
     def on_validation_epoch_start(self) -> None:
-        """Start the validation sums."""
+        """Start the validation sums, of one network on all processes."""
+        self.share_buffers()
         self.sums["val"] = [0.0, 0.0, 0.0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The smoothed cross-entropy of one batch."""
+        """The smoothed cross-entropy of one batch.
+
+        Processes have parts of unequal size, and their gradients are averaged: each loss is weighted by its part times
+        the processes, so that the average is the gradient of the whole batch's mean. A process without any picture of
+        the batch takes part with a gradient of 0.
+        """
+        n = len(batch[1])
+        if n == 0:
+            return torch.stack([(p * 0).sum() for p in self.network.parameters() if p.requires_grad]).sum()
         loss = self._step(batch, "train", self.recipe.label_smoothing)
         if not torch.isfinite(loss):
             raise DivergenceError(
@@ -73,11 +89,12 @@ class Classifier(LightningModule):
                 f"(learning rate {self.trainer.optimizers[0].param_groups[0]['lr']:.3g}): "
                 "lower lr, lengthen warmup, set clip, or check the pictures"
             )
-        return loss
+        return loss if self.crew.alone else loss * (n * self.crew.size / self.sizes[batch_idx])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the validation sums."""
-        self._step(batch, "val", 0.0)
+        if len(batch[1]):
+            self._step(batch, "val", 0.0)
 
     def _step(self, batch: Batch, split: str, label_smoothing: float) -> Tensor:
         images, labels = batch
@@ -89,12 +106,31 @@ class Classifier(LightningModule):
         return loss
 
     def row(self) -> Row:
-        """Loss and accuracy of the present epoch, per split."""
-        row = {}
-        for split, (loss, correct, n) in self.sums.items():
-            row[f"{split}_loss"] = float(loss) / float(n)
-            row[f"{split}_accuracy"] = float(correct) / float(n)
+        """Loss and accuracy of the present epoch, per split, over what all processes have seen; on rank 0 alone."""
+        own = {split: [float(term) for term in terms] for split, terms in self.sums.items()}
+        sums = self.crew.reduce(own, _added)
+        row: Row = {}
+        for split, (loss, correct, n) in (sums or {}).items():
+            row[f"{split}_loss"] = loss / n
+            row[f"{split}_accuracy"] = correct / n
         return row
+
+    def share_buffers(self) -> None:
+        """Give all processes the mean of their running statistics, and rank 0's other buffers.
+
+        Gradients keep parameters alike; what batch normalisation has seen of its own part of the batches is averaged.
+        """
+        if self.crew.alone:
+            return
+        own = dict(self.network.named_buffers())
+        shared = self.crew.reduce(
+            {name: buffer.detach().cpu() for name, buffer in own.items()},
+            lambda mine, theirs: {name: _summed(name, mine[name], theirs[name]) for name in mine},
+        )
+        shared = self.crew.broadcast(shared)
+        for name, buffer in own.items():
+            statistics = _is_statistics(name)
+            buffer.detach().copy_(shared[name] / self.crew.size if statistics else shared[name])
 
 
 class Recorder(Callback):
@@ -113,10 +149,13 @@ class Recorder(Callback):
         """Close the row."""
         seconds = time.perf_counter() - self._started
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        row = cast("Classifier", pl_module).row()
-        self.rows.append({"epoch": trainer.current_epoch, "lr": rate, **row, "seconds": seconds})
-        for logger in trainer.loggers:
-            logger.log_metrics({"lr": rate, **row, "seconds": seconds}, step=trainer.current_epoch)
+        classifier = cast("Classifier", pl_module)
+        classifier.share_buffers()
+        row = classifier.crew.broadcast({"lr": rate, **classifier.row(), "seconds": seconds})
+        self.rows.append({"epoch": trainer.current_epoch, **row})
+        if classifier.crew.first:
+            for logger in trainer.loggers:
+                logger.log_metrics(row, step=trainer.current_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -136,13 +175,21 @@ class Checkpointer(Callback):
         self.after = after
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save; then let the run folder write what goes beside the checkpoint."""
+        """Save, on rank 0 of several; there, let the run folder write what goes beside the checkpoint."""
         trainer.save_checkpoint(self.path)
-        self.after()
+        if trainer.is_global_zero:
+            self.after()
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints written beside their place and renamed, and read without unpickling code."""
+    """Checkpoints written beside their place and renamed, and read without unpickling code.
+
+    Rank 0 of several processes reads for all: the others need not see its disk.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__()
+        self._crew = crew
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write to a temporary name in the same folder, then rename."""
@@ -156,11 +203,80 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read tensors and plain values only, to the CPU, whatever the caller proposes."""
+        data = self._crew.on_first(lambda: torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8))
         try:
-            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint: dict[str, Any] = torch.load(
+                io.BytesIO(data.numpy().tobytes()), map_location="cpu", weights_only=True
+            )
         except Exception as error:  # half a dozen types on a damaged file
             raise ValueError(f"out: the checkpoint {path} is damaged ({error}); pass resume=False") from error
         return checkpoint
+
+
+class OneOfMany(ClusterEnvironment):
+    """Tells Lightning of processes that are there already: each is a node of one device."""
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__()
+        self._crew = crew
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Lightning starts none."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Not needed: the group is there."""
+        return ""
+
+    @property
+    def main_port(self) -> int:
+        """Not needed either."""
+        return 0
+
+    @staticmethod
+    def detect() -> bool:
+        """Never by itself."""
+        return False
+
+    def world_size(self) -> int:
+        """The processes."""
+        return self._crew.size
+
+    def set_world_size(self, size: int) -> None:
+        """It is what it is."""
+
+    def global_rank(self) -> int:
+        """This process."""
+        return self._crew.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """It is what it is."""
+
+    def local_rank(self) -> int:
+        """The only process of its node."""
+        return 0
+
+    def node_rank(self) -> int:
+        """This process."""
+        return self._crew.rank
+
+
+def _added(mine: dict[str, list[float]], theirs: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Sums of a split's sums over processes; a split that one of them has nothing of is the other's."""
+    return {
+        split: [a + b for a, b in zip(mine.get(split, [0.0] * 3), theirs.get(split, [0.0] * 3), strict=True)]
+        for split in {**mine, **theirs}
+    }
+
+
+def _is_statistics(name: str) -> bool:
+    return name.rpartition(".")[2] in ("running_mean", "running_var")
+
+
+def _summed(name: str, mine: Tensor, theirs: Tensor) -> Tensor:
+    return mine.double() + theirs.double() if _is_statistics(name) else mine
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:

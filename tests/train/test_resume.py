@@ -132,7 +132,7 @@ def test_every_recipe_resumes_exactly(tmp_path, changes, at):
 
 def test_a_run_killed_before_its_result_is_only_measured(tmp_path, undisturbed, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pyscale.train.fitting.evaluate", lambda *_, **__: (_ for _ in ()).throw(Interrupted))
+        patch.setattr("pyscale.train.fitting.evaluate_together", lambda *_, **__: (_ for _ in ()).throw(Interrupted))
         with pytest.raises(Interrupted):
             fit(Mortal(), small_digits(), out=tmp_path, **OPTIONS)
     model = Mortal()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.normalising import MEAN_HELP, STD_HELP, normalised
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, open_data, open_model
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".html", ".png", ".csv")
 
 
-@command
+@command_of_all
 def compare(
     model_x: Annotated[str, typer.Argument(help=f"{MODEL_HELP} Its layers are the rows.")],
     model_y: Annotated[str, typer.Argument(help="Likewise; its layers are the columns.")],
@@ -49,12 +49,11 @@ def compare(
 ) -> None:
     """Compare every layer of one network with every layer of another on the same pictures."""
     from pyscale.comparison import compare as compare_models
+    from pyscale.distributed import is_first
     from pyscale.studies.similarity import batches_for
 
     files = out or []
-    for file in files:
-        if file.suffix not in SUFFIXES:
-            raise ValueError(f"out: expected a file ending in {', '.join(SUFFIXES)}, got {file}")
+    check_suffixes(files)
     pictures = normalised(open_data(data), mean, std)
     shape: dict[str, Any] = {
         "num_classes": pictures.num_classes if num_classes is None else num_classes,
@@ -84,17 +83,25 @@ def compare(
             seed=seed,
             progress=interactive(),
         )
-        for file in files:
-            _write(comparison, file)
+        for file in files if is_first() else ():
+            write_comparison(comparison, file)
             say(f"wrote {file}")
     if as_json:
         arrays = {name: array for name, array in comparison.arrays().items()}
         show_json({"rows": comparison.rows, "columns": comparison.columns, **arrays, "meta": comparison.meta})
     else:
-        _show(comparison, model_x, model_y)
+        show_comparison(comparison, model_x, model_y, "pictures")
 
 
-def _write(comparison: Comparison, path: Path) -> None:
+def check_suffixes(files: list[Path]) -> None:
+    """Raise ValueError unless results can be written to all of these."""
+    for file in files:
+        if file.suffix not in SUFFIXES:
+            raise ValueError(f"out: expected a file ending in {', '.join(SUFFIXES)}, got {file}")
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write a comparison in the format that the file's name says."""
     from pyscale.comparison.files import replacing
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +122,8 @@ def _write(comparison: Comparison, path: Path) -> None:
             figure.savefig(file, format="png", dpi=160)
 
 
-def _show(comparison: Comparison, model_x: str, model_y: str) -> None:
+def show_comparison(comparison: Comparison, model_x: str, model_y: str, samples: str) -> None:
+    """Print the closest layer of MODEL_Y to each of MODEL_X."""
     import numpy as np
 
     rows = table(f"layer of {model_x}", f"closest of {model_y}", comparison.title, "± error", "chance", "z")
@@ -133,7 +141,7 @@ def _show(comparison: Comparison, model_x: str, model_y: str) -> None:
             _number(comparison.zscores[i, j], 1),
         )
     show(rows)
-    typer.echo(f"{comparison.meta['samples']} pictures in {comparison.meta['batches']} batches")
+    typer.echo(f"{comparison.meta['samples']} {samples} in {comparison.meta['batches']} batches")
 
 
 def _number(value: float, digits: int) -> str:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.commands.comparing import check_suffixes
+from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.normalising import MEAN_HELP, STD_HELP, normalised
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, is_store, open_data, open_model
 
 if TYPE_CHECKING:
     from pyscale.comparison import Comparisons
 
-SUFFIXES = (".npz", ".html", ".png", ".csv")
 
-
-@command
+@command_of_all
 def compare_many(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=f"{MODEL_HELP} Or a store of activations.")],
     names: Annotated[str | None, typer.Option(help="Names instead of the arguments themselves: A,B,C.")] = None,
@@ -47,11 +46,10 @@ def compare_many(
     """Compare all pairs of networks and stores of activations, each network run once."""
     from pyscale.comparison import compare_many as compare_all
     from pyscale.comparison.export import SUMMARIES
+    from pyscale.distributed import is_first
 
     files = out or []
-    for file in files:
-        if file.suffix not in SUFFIXES:
-            raise ValueError(f"out: expected a file ending in {', '.join(SUFFIXES)}, got {file}")
+    check_suffixes(files)
     called = _names(models, names)
     subjects: dict[str, Any] = {}
     loaders: dict[str, Any] | None = None
@@ -79,7 +77,7 @@ def compare_many(
             seed=seed,
             progress=interactive(),
         )
-        for file in files:
+        for file in files if is_first() else ():
             _write(found, file)
             say(f"wrote {file}")
     if as_json:

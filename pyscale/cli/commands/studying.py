@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.networks_table import networks_table
 
 if TYPE_CHECKING:
     from pyscale.studies import Estimate, Step, Study
 
 
-@command
+@command_of_all
 def study(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file that describes the study.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all studies.")] = Path("outputs"),
@@ -27,8 +27,13 @@ def study(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew instead of taking up what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings and the files as JSON.")] = False,
 ) -> None:
-    """Run the study that a file describes: train, compress, compare, report. Stopped, it goes on where it was."""
+    """Run the study that a file describes: train, compress, compare, report. Stopped, it goes on where it was.
+
+    Under torchrun each process makes some of the networks, in a folder that all can write to; rank 0 does the rest.
+    """
+    from pyscale.distributed import apart, is_first
     from pyscale.studies import Study, estimate, findings, run
+    from pyscale.studies.ranks import make_networks
 
     started = time.monotonic()
 
@@ -37,13 +42,19 @@ def study(
 
     asked = Study.from_yaml(file)
     if dry_run:
+        if not is_first():
+            return
         _show_estimate(asked, estimate(asked, workers=workers, device=device), as_json)
         return
     with stdout_kept_clean():
+        shared = make_networks(asked, out, resume=not fresh, device=device, cache=cache, on_step=announce)
+    if not is_first():
+        return
+    with stdout_kept_clean(), apart():
         result = run(
             asked,
             out,
-            resume=not fresh,
+            resume=shared or not fresh,
             progress=interactive(),
             workers=workers,
             device=device,

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pyscale.cli.console import command, interactive, show_json, stdout_kept_clean
+from pyscale.cli.console import command_of_all, interactive, show_json, stdout_kept_clean
 from pyscale.cli.opening import DATA_HELP, open_data, parse_scaling
 
 
-@command
+@command_of_all
 def train(
     family: Annotated[str, typer.Argument(help="A name, such as cifar_resnet20; `pyscale train x` lists them.")],
     depth: Annotated[float | None, typer.Option(help="Factor on the blocks.")] = None,
@@ -36,6 +36,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train one network and measure its accuracy; `pyscale compare` takes the folder it leaves."""
+    from pyscale.distributed import is_first
     from pyscale.studies.trained_networks import build_seeded, keep_recipe
     from pyscale.train import fit
 
@@ -67,7 +68,8 @@ def train(
             progress=interactive(),
             **{name: value for name, value in changes.items() if value is not None},
         )
-        keep_recipe(network, folder)
+        if is_first():
+            keep_recipe(network, folder)
     if as_json:
         show_json(
             {

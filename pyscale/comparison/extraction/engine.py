@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,17 +15,19 @@ from pyscale.comparison.batches import Forward, check_loader, shuffles
 from pyscale.comparison.extraction.digests import batch_digest
 from pyscale.comparison.extraction.extracting import Extraction
 from pyscale.comparison.extraction.settings import Existing, check_same, describe_settings, find_existing
+from pyscale.comparison.extraction.sharing import Known, compute_share
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, select_layers
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, home, left_as_found
+from pyscale.distributed import gathered, local_device
 from pyscale.ops.gram import check_choice
 from pyscale.stores.lock import writing_alone
 from pyscale.stores.opening import open_store
 from pyscale.stores.places import Place, place_of
 from pyscale.stores.sample_ids import as_ids, hash_ids
 from pyscale.stores.store import SampleId, Store
-from pyscale.stores.zarr_writer import StoreWriter
+from pyscale.stores.zarr_writer import StoreWriter, tidy
 
 
 def extract(
@@ -40,6 +42,7 @@ def extract(
     device: torch.device | str | None = None,
     max_batches: int | None = None,
     resume: bool = True,
+    sharding: Literal["auto", "none"] = "auto",
     progress: bool = True,
 ) -> Store:
     """Write the activations of a model's layers to a Zarr store, to be compared later, as often as one likes.
@@ -52,6 +55,10 @@ def extract(
     on from its last whole chunks, and ends with the same bytes as a run that was not stopped, if model, data and
     machine give the same bits. Batches that are done are drawn from the loader again, but not computed. Where a
     finished store of the same settings is there, it is returned as it is.
+
+    Under torchrun, or in any ``torch.distributed`` process group, the processes share the batches: each computes its
+    own and rank 0 writes all, in their order, so that the store is that of one process. ``path`` must be a place that
+    all of them can read (docs/distributed.md).
 
     Args:
         model: Any module; wrappers are seen through.
@@ -66,7 +73,8 @@ def extract(
         device: Where the model runs; None is where it is.
         max_batches: Stop after that many.
         resume: Go on with an unfinished store of the same settings; False begins anew.
-        progress: Show a progress bar.
+        sharding: "none" extracts on this process alone, whatever others there are.
+        progress: Show a progress bar, on rank 0.
 
     Returns:
         The finished store, open for reading.
@@ -79,6 +87,7 @@ def extract(
         LockedStoreError: Another process is writing to the store (an OSError).
         OSError: It can't be written, as on a full disk; what was written stays, and the same call goes on.
         ImportError: A library of the ``store`` extra is missing.
+        pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
         >>> import tempfile, torch
@@ -98,7 +107,8 @@ def extract(
         raise ValueError(f"max_batches is {max_batches!r}; expected a positive whole number")
     ids = None if sample_ids is None else as_ids(sample_ids, "sample_ids")
     side = Side("the model", model, select_layers(model, layers), forward)
-    where = None if device is None else check_device(device)
+    check_choice("sharding", sharding, ("auto", "none"))
+    where = None if device is None else check_device(local_device(device))
     runs_on = where or home(model) or torch.device("cpu")
     settings = describe_settings(
         model,
@@ -110,19 +120,44 @@ def extract(
         device=runs_on,
     )
     place = place_of(path)
-    with writing_alone(place):
-        existing = find_existing(place)
-        if existing is not None and (existing.complete or resume):
-            check_same(place.address, existing, settings)
-        if existing is not None and existing.complete:
-            _check_first_batch(place, existing, loader)
-            return open_store(path)
-        writer = StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
-        extraction = Extraction(writer, side, features=features, device=runs_on)
-        with _explained(place, writer), left_as_found(model, device=where):
-            extraction.over(loader, max_batches, progress=progress)
-            writer.finish(_all_ids(ids, extraction, loader, writer))
+    with gathered(alone=sharding == "none") as crew:
+        crew.agree("extract", settings)
+        if not crew.first:
+            known = crew.broadcast()
+            if known is not None:
+                with left_as_found(model, device=where):
+                    compute_share(
+                        crew, side, loader, max_batches, Known(*known), device=runs_on, pooled=features == "pool"
+                    )
+        else:
+            with writing_alone(place):
+                writer = _writer(place, settings, loader, resume=resume)
+                if writer is None:
+                    tidy(place)
+                    crew.broadcast(None)
+                else:
+                    extraction = Extraction(writer, side, features=features, device=runs_on, crew=crew)
+                    crew.broadcast(list(extraction.known))
+                    with _explained(place, writer), left_as_found(model, device=where):
+                        extraction.over(loader, max_batches, progress=progress)
+                        writer.finish(_all_ids(ids, extraction, loader, writer))
+        crew.arrive("written")
     return open_store(path)
+
+
+def _writer(place: Place, settings: dict[str, Any], loader: Iterable[Any], *, resume: bool) -> StoreWriter | None:
+    """Return what writes the store, taken up or begun anew; None where it is complete.
+
+    Raises:
+        ValueError: A store with other settings, or of other samples, is there.
+    """
+    existing = find_existing(place)
+    if existing is not None and (existing.complete or resume):
+        check_same(place.address, existing, settings)
+    if existing is not None and existing.complete:
+        _check_first_batch(place, existing, loader)
+        return None
+    return StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
 
 
 def _check_features(features: Features) -> None:

@@ -13,11 +13,11 @@ from tqdm.auto import tqdm
 
 from pyscale.comparison.batches import batch_ids, count_batches, count_samples
 from pyscale.comparison.extraction.digests import batch_digest
-from pyscale.comparison.features import pool
+from pyscale.comparison.extraction.sharing import Known, stored_form
 from pyscale.comparison.sides import Side
+from pyscale.distributed import Crew
 from pyscale.metrics.validity import describe_nonfinite
 from pyscale.stores.writing_thread import WritingThread
-from pyscale.stores.zarr_reader import TYPES
 from pyscale.stores.zarr_writer import Progress, StoreWriter
 
 _OTHER_INPUTS = (
@@ -34,20 +34,24 @@ class Extraction:
         side: The model.
         features: "flatten" or "pool".
         device: Where the model runs.
+        crew: The processes that compute batches; this one, rank 0, writes. None is this one alone.
 
     Attributes:
         ids: Of the samples so far, from batches that have them; None where there is one that has not.
     """
 
-    def __init__(self, writer: StoreWriter, side: Side, *, features: str, device: torch.device) -> None:
+    def __init__(
+        self, writer: StoreWriter, side: Side, *, features: str, device: torch.device, crew: Crew | None = None
+    ) -> None:
         self.ids: list[Any] | None = []
         self._writer, self._side = writer, side
         self._pooled, self._device = features == "pool", device
         self._before = writer.progress  # of the interrupted run
-        self._from = writer.resumable  # samples before it need no forward pass
+        self._crew = crew or Crew()
+        self.known = Known(writer.resumable, 0 if self._before is None else self._before.batches)
         self._there: dict[str, int] = {}  # samples of each layer that are written already
         self._samples, self._digest, self._first = 0, "", ""
-        self._ran = False
+        self._rows: list[str] | None = None  # of the first batch that ran
 
     def over(self, loader: Iterable[Any], max_batches: int | None, *, progress: bool) -> None:
         """Write everything the loader gives.
@@ -77,9 +81,10 @@ class Extraction:
         self.ids = None if self.ids is None or ids is None else [*self.ids, *ids]
         self._digest = batch_digest(self._digest, batch)
         self._first = self._first or self._digest
-        if samples is None or self._samples + samples > self._from or not self._known(number):
-            samples = self._forward(number, batch, samples, thread)
-        self._samples += samples
+        if self.known.needs(number, self._samples, samples):
+            mine = number % self._crew.size == 0
+            samples = self._forward(number, batch, samples, thread) if mine else self._receive(number, thread)
+        self._samples += samples or 0
         progress = Progress(number + 1, self._samples, self._digest, self._first)
         if self._known(number):
             self._check_inputs(progress)
@@ -88,40 +93,50 @@ class Extraction:
 
     def _forward(self, number: int, batch: Any, samples: int | None, thread: WritingThread) -> int:
         tap = self._side.tap
+        with tap.recording(partial(self._take, number, thread), number, samples):
+            self._side.call(batch, self._device)
+        self._fix_layers(list(tap.rows), dict(tap.skipped), thread)
+        return tap.samples or 0
 
-        def take(row: str, activation: Tensor) -> None:
-            there = max(self._writer_has(row) - self._samples, 0)
-            if there >= len(activation):
-                return
-            rows = self._stored_form(row, activation[there:])
+    def _receive(self, number: int, thread: WritingThread) -> int:
+        """Take a batch that another rank has computed; return how many samples it has."""
+        handed = self._crew.take(number % self._crew.size, f"batch {number}")
+        for row, rows in handed["activations"].items():
+            self._put(number, thread, row, rows[self._there_of(row, len(rows)) :])
+        self._fix_layers(list(handed["activations"]), handed["skipped"], thread)
+        return int(handed["samples"] or 0)
+
+    def _take(self, number: int, thread: WritingThread, row: str, activation: Tensor) -> None:
+        """Have a layer's activation written, but for what the interrupted run wrote of it."""
+        there = self._there_of(row, len(activation))
+        if there < len(activation):
+            self._put(number, thread, row, stored_form(row, activation[there:], pooled=self._pooled))
+
+    def _put(self, number: int, thread: WritingThread, row: str, rows: Tensor) -> None:
+        if len(rows):
             subject = f"activations of layer {row!r} in batch {number}"
             thread.put(rows.nbytes, partial(self._append, row, rows, subject))
 
-        with tap.recording(take, number, samples):
-            self._side.call(batch, self._device)
-        if not self._ran:
-            self._ran = True
-            self._fix_layers(thread)
-        return tap.samples or 0
+    def _there_of(self, row: str, samples: int) -> int:
+        """Return how many of a batch's first samples of a layer are written already."""
+        return min(max(self._writer_has(row) - self._samples, 0), samples)
 
     def _writer_has(self, row: str) -> int:
         """Return how many of a layer's first samples the interrupted run wrote."""
         return self._there.setdefault(row, self._writer.written(row) if self._before is not None else 0)
 
-    def _fix_layers(self, thread: WritingThread) -> None:
+    def _fix_layers(self, rows: list[str], skipped: dict[str, str], thread: WritingThread) -> None:
         """Write down which layers there are, or hold them against what the interrupted run wrote down."""
-        rows, writer = list(self._side.tap.rows), self._writer
+        writer = self._writer
+        if self._rows is not None:
+            if rows != self._rows:
+                raise ValueError(f"one process ran the layers {rows}, and another {self._rows}")
+            return
+        self._rows = rows
         if self._before is None:
-            thread.put(0, partial(writer.set_layers, rows, dict(self._side.tap.skipped)))
+            thread.put(0, partial(writer.set_layers, rows, skipped))
         elif rows != writer.layers:
             raise ValueError(f"the model's layers are {rows}, and the interrupted run wrote {writer.layers}")
-
-    def _stored_form(self, row: str, activation: Tensor) -> Tensor:
-        """Return what is stored of an activation, in memory of its own on the CPU."""
-        rows = pool(activation) if self._pooled else activation
-        if rows.dtype not in TYPES.values():
-            raise ValueError(f"layer {row!r} has dtype {rows.dtype}; a store takes {', '.join(TYPES)}")
-        return torch.empty(rows.shape, dtype=rows.dtype).copy_(rows)
 
     def _append(self, row: str, rows: Tensor, subject: str) -> None:
         if not bool(torch.isfinite(torch.stack(torch.aminmax(rows))).all()):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,9 +23,11 @@ from pyscale.comparison.stored.plan import Plan, left_for_comparison, plan_batch
 from pyscale.comparison.stored.run import StoredRun
 from pyscale.comparison.stored.sides import StoredNames, StoredSide, align, choose_layers
 from pyscale.comparison.stored.tiles import Block, exact_blocks
+from pyscale.distributed import Crew, gathered
 from pyscale.metrics.row_buffer import ENOUGH_ROWS
-from pyscale.ops.gram import Kernel
+from pyscale.ops.gram import Kernel, check_choice
 from pyscale.stores.opening import open_store
+from pyscale.stores.sample_ids import hash_ids
 from pyscale.stores.store import Store
 
 BATCH = 256
@@ -52,6 +54,7 @@ def compare_stores(
     seed: int = 0,
     cache: str | PathLike[str] | None = None,
     resume: bool = True,
+    sharding: Literal["auto", "none"] = "auto",
     progress: bool = True,
 ) -> Comparison:
     """Compare every chosen layer of one store of activations with every chosen layer of another.
@@ -61,6 +64,9 @@ def compare_stores(
     only where it must be: some features at a time where a batch of a layer doesn't fit in ``memory``, by blocks of
     layers where the co-moments of mode "exact" don't, and its chunks where its samples lie in another order. How often
     stands in ``meta["reads"]``.
+
+    Under torchrun, or in any ``torch.distributed`` process group, the processes share the batches, and each returns
+    what one process would have, to rounding; the stores must be where all can read them (docs/distributed.md).
 
     Samples are matched by id where both stores have ids, whatever their order; otherwise sample i of one is sample i of
     the other.
@@ -80,12 +86,13 @@ def compare_stores(
         max_batches: Stop after that many.
         permutations: Size of the permutation null for ``pvalues``, in minibatch mode.
         memory: What the process may take, in bytes or as "2GiB": what it has already included, as long as that leaves
-            half of it.
+            half of it. Each of several processes takes as much.
         seed: Seed of the permutations.
         cache: Folder for the state of a comparison under way, written once a minute and removed at the end; None is
             ``pyscale/comparisons`` in the user's cache folder.
-        resume: Go on where the same comparison was stopped. The result has the same bits.
-        progress: Show a progress bar.
+        resume: Go on where the same comparison was stopped, by as many processes. The result has the same bits.
+        sharding: "none" compares on this process alone, whatever others there are.
+        progress: Show a progress bar, on rank 0.
 
     Returns:
         The similarities with their standard errors, chance levels, z-scores and provenance.
@@ -95,6 +102,7 @@ def compare_stores(
         ValueError: Options exclude each other; a store is unfinished, or holds other samples; a layer doesn't exist;
             activations hold NaN or infinity; ``memory`` is not enough.
         DamagedStoreError: A store is cut short, damaged, or was changed while it was read (a ValueError).
+        pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
         >>> import tempfile, numpy as np
@@ -121,8 +129,10 @@ def compare_stores(
     )
     if type(batch_size) is not int or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
-    chosen = layers if layers is None or isinstance(layers, str) else list(layers)  # it chooses twice
+    check_choice("sharding", sharding, ("auto", "none"))
+    chosen = layers if layers is None or isinstance(layers, str | type) else list(layers)  # it chooses twice
     with ExitStack() as stack:
+        crew = stack.enter_context(gathered(alone=sharding == "none"))
         x = _side(stack, a, chosen, "layers")
         again = x.store if not isinstance(b, Store) and os.fspath(b) == x.store.address else b
         argument, chosen_y = ("layers", chosen) if layers_y is None else ("layers_y", layers_y)
@@ -131,6 +141,9 @@ def compare_stores(
         same = x.store is y.store and x.rows == y.rows
         for side in (x, y):
             check_features(side.store, options)
+        if not crew.alone:
+            crew.agree("compare_stores", _described_call(options, batch_size, x, y))
+            budget = crew.on_first(lambda: budget) // (2 if options.mode == "exact" else 1)  # others' co-moments
         found = compare_pair(
             x,
             None if same else y,
@@ -140,10 +153,21 @@ def compare_stores(
             cache=cache,
             resume=resume,
             progress=progress,
+            crew=crew,
         )
         for side in (x, y):
             side.store.check_unchanged()
         return found
+
+
+def _described_call(options: Options, batch_size: int, *sides: StoredSide) -> dict[str, Any]:
+    """Return what must be the same on all processes, as plain values; the stores' addresses may differ."""
+    call: dict[str, Any] = {**asdict(replace(options, memory=None)), "batch_size": batch_size}
+    for name, side in zip(("a", "b"), sides, strict=True):
+        call[f"{name}'s layers"] = side.rows
+        call[f"{name}'s samples"] = side.store.samples
+        call[f"{name}'s ids"] = None if side.store.ids is None else hash_ids(side.store.ids)
+    return call
 
 
 def compare_pair(
@@ -156,8 +180,10 @@ def compare_pair(
     cache: str | PathLike[str] | None,
     resume: bool,
     progress: bool,
+    crew: Crew | None = None,
 ) -> Comparison:
     """Compare two aligned stores, or one with itself where ``y`` is None; ``budget`` bytes may be taken."""
+    crew = crew or Crew()
     blocks = [Block(x.layers, None if y is None else y.layers)]
     if options.mode == "exact":
         batch_size = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
@@ -165,20 +191,27 @@ def compare_pair(
             x.layers, None if y is None else y.layers, options, batch_size, budget, (x.label, (y or x).label)
         )
     description = {**describe_stores([x] if y is None else [x, y]), "options": asdict(replace(options, memory=None))}
-    finished: list[tuple[Block, Scores, StoredRun]] = []
+    if not crew.alone:
+        description["process"] = [crew.rank, crew.size]
+    finished: list[tuple[Block, Scores | None, StoredRun]] = []
     for block in blocks:
         sides = [x.of(block.rows)] + ([] if block.columns is None else [(y or x).of(block.columns)])
         pair = 0, len(sides) - 1
         checkpoint = Checkpoint(
             cache, {**description, "batch_size": batch_size, "block": [side.rows for side in sides]}, resume=resume
         )
-        run = run_stores(sides, [pair], options, batch_size=batch_size, budget=budget, checkpoint=checkpoint)
-        finished.append((block, run.over(progress=progress)[pair], run))
-    scores = _joined(x, y or x, [(block, found) for block, found, _ in finished])
-    run = finished[0][2]
+        run = run_stores(sides, [pair], options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
+        found = run.over(progress=progress)
+        finished.append((block, None if found is None else found[pair], run))
+    parts = [(block, scores) for block, scores, _ in finished if scores is not None]
+    state = None
+    if crew.first:
+        scores = _joined(x, y or x, parts)
+        state = stored_comparison(x, y or x, options, scores, finished[0][2], batch_size, len(blocks)).state()
+    result = Comparison.from_state(crew.broadcast(state))
     for _, _, done in finished:
         done.checkpoint.remove()
-    return stored_comparison(x, y or x, options, scores, run, batch_size, len(blocks))
+    return result
 
 
 def run_stores(
@@ -189,6 +222,7 @@ def run_stores(
     batch_size: int,
     budget: int,
     checkpoint: Checkpoint,
+    crew: Crew | None = None,
 ) -> StoredRun:
     """Return the comparison of aligned stores, any number of them, in which every layer is read once.
 
@@ -199,6 +233,7 @@ def run_stores(
         batch_size: Samples in a batch.
         budget: Bytes that may be taken: :func:`pyscale.comparison.stored.plan.left_for_comparison`.
         checkpoint: Where the state goes.
+        crew: The processes that share the batches.
     """
     options = replace(options, memory=budget)
     if options.mode == "minibatch":
@@ -206,7 +241,7 @@ def run_stores(
     else:
         widest = max(layer.row_bytes for side in sides for layer in side.layers)
         plan = Plan(batch_size * widest if options.features == "pool" else 0, 2, 1)
-    return StoredRun(options, sides, pairs, batch_size=batch_size, plan=plan, checkpoint=checkpoint)
+    return StoredRun(options, sides, pairs, batch_size=batch_size, plan=plan, checkpoint=checkpoint, crew=crew)
 
 
 def check_features(store: Store, options: Options) -> None:
@@ -272,6 +307,7 @@ def stored_comparison(
             "batches": run.batches,
             "skipped_batches": run.skipped,
             "skipped_layers": {},
+            "processes": run.crew.size,
             "matched_by": "sample ids" if x.store.ids is not None and y.store.ids is not None else "position",
             "reads": run.plan.reads * blocks,
             "dtype": sorted(kinds),

@@ -19,6 +19,7 @@ from pyscale.comparison.stored.checkpoint import Checkpoint
 from pyscale.comparison.stored.plan import Piece, Plan, pieces
 from pyscale.comparison.stored.reading import ReadAhead, read_pooled, read_rows, read_tile, shaped
 from pyscale.comparison.stored.sides import StoredSide
+from pyscale.distributed import Crew
 
 
 class StoredRun:
@@ -31,9 +32,10 @@ class StoredRun:
         batch_size: Samples in a batch.
         plan: What is read at once.
         checkpoint: Where the state goes.
+        crew: The processes that share the batches, rank r of W taking r, r + W, ...; None is this one alone.
 
     Attributes:
-        batches: Batches compared so far.
+        batches: Batches compared so far; on rank 0 in the end those of all processes, as the following.
         skipped: Batches that were too small.
         samples: Samples compared so far.
     """
@@ -47,12 +49,14 @@ class StoredRun:
         batch_size: int,
         plan: Plan,
         checkpoint: Checkpoint,
+        crew: Crew | None = None,
     ) -> None:
         self.options, self.sides, self.pairs = options, list(sides), list(pairs)
         self.batches = self.skipped = self.samples = 0
         self._size, self.plan, self.checkpoint = batch_size, plan, checkpoint
-        self._next = 0  # the batch that comes next
-        self._saved = 0  # what was next when the state was written last
+        self.crew = crew or Crew()
+        self._next = self.crew.rank  # the batch that comes next
+        self._saved = self._next  # what was next when the state was written last
         self._whole = True  # whether the strategy is between batches
         self._strategy = self._chosen_strategy()
 
@@ -62,8 +66,8 @@ class StoredRun:
         samples, most = self.sides[0].store.samples, self.options.max_batches
         return samples if most is None else min(samples, most * self._size)
 
-    def over(self, *, progress: bool) -> dict[Pair, Scores]:
-        """Read the stores and return the similarities.
+    def over(self, *, progress: bool) -> dict[Pair, Scores] | None:
+        """Read this process's share of the stores; return the similarities of all shares on rank 0.
 
         Raises:
             ValueError: There is too little, or something that can't be compared.
@@ -78,13 +82,15 @@ class StoredRun:
             unit="B",
             unit_scale=True,
             unit_divisor=1024,
-            disable=not progress,
+            disable=not (progress and self.crew.first),
         ) as bar:
             try:
                 self._read_all(bar)
             except BaseException:
                 self._save()  # what was read so far is not lost, whatever it was
                 raise
+        if self.crew.reduce(self, StoredRun._merged, StoredRun._state) is None:
+            return None
         if self.batches == 0:
             raise ValueError(
                 f"all {self.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
@@ -98,9 +104,10 @@ class StoredRun:
             for piece, tensor in found:
                 first = piece.side == 0 and piece.layer is self.sides[0].layers[0]
                 if first and (piece.columns is None or piece.columns.start == 0):
+                    self.crew.check()
                     self._strategy.begin(self._next)
                 self._strategy.take_part(piece.side, piece.layer.name, tensor, last=piece.last)
-                bar.update(tensor.nbytes)
+                bar.update(min(tensor.nbytes * self.crew.size, bar.total - bar.n))
                 if piece.last and piece.layer is self.sides[-1].layers[-1] and piece.side == len(self.sides) - 1:
                     self._finish(piece.stop - piece.start)
         rest = self.total - self._next * self._size
@@ -108,7 +115,7 @@ class StoredRun:
             self._skip(rest)
 
     def _wanted(self) -> Iterator[Piece]:
-        for start in range(self._next * self._size, self.total, self._size):
+        for start in range(self._next * self._size, self.total, self._size * self.crew.size):
             stop = min(start + self._size, self.total)
             if stop - start >= self._strategy.least_samples:
                 whole_rows = self.options.features != "flatten" or self.options.mode == "exact"
@@ -130,7 +137,7 @@ class StoredRun:
         self._strategy.finish([side.rows for side in self.sides], samples)
         self.batches += 1
         self.samples += samples
-        self._next += 1
+        self._next += self.crew.size
         self._whole = True
         if self.checkpoint.due:
             self._save()
@@ -150,6 +157,18 @@ class StoredRun:
         if self.options.mode == "minibatch":
             return MinibatchStrategy(self.options, labels, self.pairs, deferred=False, streams=SideStreams())
         return ExactStrategy(self.options, labels, self.pairs, one_pass=False, owned=True)
+
+    def _state(self) -> dict[str, Any]:
+        counts = {"batches": self.batches, "skipped": self.skipped, "samples": self.samples}
+        return {**counts, "strategy": self._strategy.state_dict()}
+
+    def _merged(self, theirs: dict[str, Any]) -> StoredRun:
+        """Add what another process has read, and return this run."""
+        self._strategy.merge([side.rows for side in self.sides], theirs["strategy"])
+        self.batches += theirs["batches"]
+        self.skipped += theirs["skipped"]
+        self.samples += theirs["samples"]
+        return self
 
     def _take_up(self) -> None:
         state = self.checkpoint.load()

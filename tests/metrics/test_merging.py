@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from pyscale.distributed import PeerError
 from pyscale.metrics import AllPairsMoments, MinibatchCKA, PermutationNull, StreamingCCA, StreamingCKA, sync
 from pyscale.ops import packed_gram
 from tests.metrics.samples import correlated
@@ -61,8 +62,8 @@ def worker(rank, folder):
     try:
         sync(mismatched)
         results["mismatch"] = "no error"
-    except ValueError as error:
-        results["mismatch"] = str(error)
+    except (ValueError, PeerError) as error:
+        results["mismatch"] = f"{type(error).__name__}: {error}"
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -109,9 +110,11 @@ def test_the_metrics_themselves_keep_their_share(ranks):
             assert equal(state, metric.state_dict())
 
 
-def test_other_options_on_another_rank_are_an_error_on_every_rank_that_sees_them(ranks):
-    assert "estimator='biased'; this one has estimator='unbiased'" in ranks[0]["mismatch"]
-    assert "estimator='unbiased'; this one has estimator='biased'" in ranks[1]["mismatch"]
+def test_other_options_on_another_rank_are_an_error_on_every_rank(ranks):
+    told = "state_dict has estimator='biased'; this one has estimator='unbiased'"
+    assert ranks[0]["mismatch"] == f"ValueError: {told}"
+    assert ranks[1]["mismatch"].startswith("PeerError: rank 0 of 2 (on ")
+    assert ranks[1]["mismatch"].endswith(f"failed: ValueError: {told}")
 
 
 def test_alone_it_is_a_copy():

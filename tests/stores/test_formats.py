@@ -1,0 +1,143 @@
+"""Every format gives the numbers that were stored: whole, in part, in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+import pyscale as ps
+from pyscale.stores import DamagedStoreError
+from tests.stores.samples import CONV, HEAD, IDS, NAMES, SAMPLES, WRITERS
+
+
+@pytest.fixture(params=WRITERS, scope="module")
+def store(request, tmp_path_factory):
+    path = WRITERS[request.param](tmp_path_factory.mktemp("format"))
+    with ps.open_store(path) as opened:
+        yield opened
+
+
+def test_layers_have_names_shapes_and_types(store):
+    assert set(store.layers) == {"conv", "head"}
+    assert store.samples == SAMPLES
+    for name, truth in (("conv", CONV), ("head", HEAD)):
+        layer = store.layers[name]
+        assert (layer.name, layer.shape, layer.features) == (name, truth.shape, truth[0].size)
+        assert layer.dtype == torch.from_numpy(truth).dtype
+
+
+@given(st.integers(0, SAMPLES), st.integers(0, SAMPLES))
+def test_rows_are_those_that_were_stored(store, i, j):
+    start, stop = min(i, j), max(i, j)
+    for name, truth in (("conv", CONV), ("head", HEAD)):
+        assert np.array_equal(store.layers[name].rows(start, stop).numpy(), truth[start:stop])
+
+
+@given(st.lists(st.integers(0, SAMPLES - 1), max_size=12))
+def test_samples_are_taken_in_any_order(store, places):
+    for name, truth in (("conv", CONV), ("head", HEAD)):
+        assert np.array_equal(store.layers[name].take(places).numpy(), truth[places])
+
+
+def test_rows_go_into_memory_that_is_given(store):
+    out = torch.full((7, *CONV.shape[1:]), torch.nan)
+    assert store.layers["conv"].rows(3, 10, out=out) is out
+    assert np.array_equal(out.numpy(), CONV[3:10])
+    with pytest.raises(ValueError, match=r"out is \(6"):
+        store.layers["conv"].rows(3, 10, out=torch.empty(6, *CONV.shape[1:]))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (0, SAMPLES + 1), (5, 4)])
+def test_samples_that_are_not_there_are_an_error(store, start, stop):
+    with pytest.raises(IndexError, match="21 samples"):
+        store.layers["conv"].rows(start, stop)
+    with pytest.raises(IndexError, match="21 samples"):
+        store.layers["conv"].take([SAMPLES])
+
+
+def test_ids_are_found(store):
+    assert list(store.ids) in (IDS, NAMES)
+
+
+def test_a_store_knows_that_it_has_not_changed(store):
+    store.check_unchanged()
+
+
+def test_one_npy_file_is_a_layer_named_as_it_is(tmp_path):
+    np.save(tmp_path / "fc.npy", HEAD.astype(np.float16))
+    store = ps.open_store(tmp_path / "fc.npy")
+    assert store.ids is None
+    assert np.array_equal(store.layers["fc"].rows(0, SAMPLES).numpy(), HEAD.astype(np.float16))
+
+
+def test_bfloat16_comes_as_bfloat16(tmp_path):
+    x = torch.from_numpy(CONV).bfloat16()
+    save_file({"conv": x}, tmp_path / "x.safetensors")
+    assert torch.equal(ps.open_store(tmp_path / "x.safetensors").layers["conv"].rows(0, SAMPLES), x)
+
+
+def test_ids_of_an_hdf5_file_may_be_strings(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["conv"], file["ids"] = CONV, NAMES
+    with ps.open_store(tmp_path / "x.hdf5") as store:
+        assert list(store.ids) == NAMES
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_change_while_it_is_read_is_noticed(name, tmp_path):
+    path = WRITERS[name](tmp_path)
+    with ps.open_store(path) as store:
+        file = path if path.is_file() else next(p for p in sorted(path.rglob("*")) if p.is_file())
+        file.write_bytes(file.read_bytes() + b" ")
+        with pytest.raises(DamagedStoreError, match=r"was changed while it was read: .* has changed"):
+            store.check_unchanged()
+
+
+def test_layers_of_unequal_samples_are_an_error(tmp_path):
+    np.savez(tmp_path / "x.npz", a=CONV, b=CONV[:5])
+    with pytest.raises(DamagedStoreError, match="'a' has 21 and 'b' has 5"):
+        ps.open_store(tmp_path / "x.npz")
+
+
+def test_nothing_to_compare_is_an_error(tmp_path):
+    np.savez(tmp_path / "x.npz", labels=np.arange(4))
+    with pytest.raises(ValueError, match="holds no layer"):
+        ps.open_store(tmp_path / "x.npz")
+
+
+def test_what_is_not_there_or_unknown_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no store"):
+        ps.open_store(tmp_path / "x.zarr")
+    (tmp_path / "x.pkl").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no known format; expected .*\.safetensors"):
+        ps.open_store(tmp_path / "x.pkl")
+    with pytest.raises(TypeError, match="expected a path"):
+        ps.open_store("")
+
+
+def test_missing_pieces_are_named(tmp_path):
+    (tmp_path / "conv").mkdir()
+    np.save(tmp_path / "conv/features_0-16.npy", CONV[:16])
+    np.save(tmp_path / "conv/features_18-21.npy", CONV[18:])
+    with pytest.raises(
+        DamagedStoreError, match=r"'conv' lacks pieces: there are features_0-16.npy, features_18-21.npy"
+    ):
+        ps.open_store(tmp_path)
+
+
+def test_duplicate_ids_are_named(tmp_path):
+    np.savez(tmp_path / "x.npz", a=HEAD, ids=np.array([5, *IDS[1:10], 5, *IDS[11:]]))
+    with pytest.raises(ValueError, match="the id 5 twice, at 0 and 10"):
+        _ = ps.open_store(tmp_path / "x.npz").ids
+
+
+def test_big_endian_numbers_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", HEAD.astype(">f8"))
+    with pytest.raises(ValueError, match="big-endian"):
+        ps.open_store(tmp_path / "x.npy")
