@@ -9,12 +9,17 @@ if TYPE_CHECKING:
     from pyscale.models import Network, Scaling
     from pyscale.train import Data
 
+STORE_SUFFIXES = (".zarr", ".npy", ".npz", ".safetensors", ".h5", ".hdf5")
 FACTORS = ("depth", "width", "resolution")
 MODEL_HELP = (
-    "A name (cifar_resnet20), scaled if you like (cifar_resnet20:depth=2,width=1.5,resolution=1.2), "
-    "or the folder of a training."
+    "A name (cifar_resnet20), scaled if you like (cifar_resnet20:depth=2,width=1.5,resolution=1.2), with a checkpoint "
+    "if there is one (resnet18:weights=resnet18.pth), or the folder of a training."
 )
-DATA_HELP = "'digits', a folder or zip file of pictures (train/<class>/*.jpg), or an .npz file (x_train, y_train, ...)."
+DATA_HELP = (
+    "'digits', a folder or zip file of pictures (train/<class>/*.jpg), an .npz file (x_train, y_train, ...), or a data "
+    "set of Hugging Face: the folder of save_to_disk, or hf:PATH,image=COLUMN,label=COLUMN,config=NAME."
+)
+HUB_MARK = "hf:"
 
 
 def open_model(
@@ -29,8 +34,8 @@ def open_model(
     """The network that a user means.
 
     Args:
-        text: The folder of a training, or a name with factors: ``NAME[:depth=D,width=W,resolution=R]``.
-        weights: A checkpoint for a named network; None is fresh weights.
+        text: The folder of a training, or a name: ``NAME[:depth=D,width=W,resolution=R,weights=PATH]``.
+        weights: A checkpoint for a named network; None is the name's own, or fresh weights.
         num_classes: Of a named network.
         in_channels: Of a named network.
         image_size: Of a named network before scaling.
@@ -49,7 +54,11 @@ def open_model(
         return open_trained(text)
     if Path(text).is_dir():
         raise FileNotFoundError(f"model: {text} is a folder that holds no training (no model.json)")
-    name, _, factors = text.partition(":")
+    name, _, options = text.partition(":")
+    factors, own = _split_weights(options)
+    if own is not None and weights is not None:
+        raise ValueError(f"weights: {text} names {own} already, got {weights}")
+    weights = own if weights is None else weights
     scaling = parse_factors(factors)
     if weights is not None:
         return build(
@@ -63,6 +72,21 @@ def open_model(
     return build_seeded(
         name, seed, scaling=scaling, num_classes=num_classes, in_channels=in_channels, image_size=image_size
     )
+
+
+def _split_weights(options: str) -> tuple[str, Path | None]:
+    """Options of a name without ``weights=PATH``, and the path, which may hold everything but a comma."""
+    parts = options.split(",")
+    paths = [part.partition("=")[2] for part in parts if part.startswith("weights=")]
+    if len(paths) > 1 or "" in paths:
+        raise ValueError(f"weights: expected the path of one checkpoint, got {options!r}")
+    rest = ",".join(part for part in parts if not part.startswith("weights="))
+    return rest, Path(paths[0]).expanduser() if paths else None
+
+
+def is_store(text: str) -> bool:
+    """Whether a user means a store of activations rather than a network."""
+    return "://" in text or (Path(text).suffix.lower() in STORE_SUFFIXES or (Path(text) / "zarr.json").is_file())
 
 
 def parse_factors(text: str) -> Scaling:
@@ -84,46 +108,72 @@ def parse_factors(text: str) -> Scaling:
     return Scaling(**factors)
 
 
-def parse_scaling(depth: float | None, width: float | None, resolution: float | None, phi: str | None) -> Scaling:
-    """The scaling that options ask for: three factors, or one or three exponents of compound scaling.
+def parse_scaling(
+    depth: float | None,
+    width: float | None,
+    resolution: float | None,
+    phi: str | None,
+    *,
+    max_resolution: float | None = None,
+) -> Scaling:
+    """The scaling that options ask for: three factors, or one or three exponents of compound scaling, with a limit.
 
     Raises:
-        ValueError: If both are given, or an exponent is no number.
+        ValueError: If both are given, or an exponent is no number, or the limit is given without exponents.
     """
     from pyscale.models import Scaling, compound
 
     if phi is None:
+        if max_resolution is not None:
+            raise ValueError("max_resolution: it limits compound scaling; give --phi")
         return Scaling(*(1.0 if factor is None else factor for factor in (depth, width, resolution)))
     if (depth, width, resolution) != (None, None, None):
         raise ValueError("phi: give either --phi or --depth, --width and --resolution, not both")
     exponents = [_number("phi", part) for part in phi.split(",")]
-    return compound(exponents[0] if len(exponents) == 1 else exponents)
+    return compound(exponents[0] if len(exponents) == 1 else exponents, max_resolution=max_resolution)
 
 
 def open_data(text: str, *, channels: int | None = None) -> Data:
     """The data that a user means.
 
     Args:
-        text: ``digits``, a folder or zip file of pictures, or an ``.npz`` file.
+        text: ``digits``, a folder or zip file of pictures, an ``.npz`` file, or a data set of Hugging Face.
         channels: Of the pictures; None is 1 for digits, 3 for picture files, and the file's own for arrays.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ValueError: If it is no data set, or has other channels.
     """
-    from pyscale.train import digits, from_npz, image_folder
+    from pyscale.train import digits, from_hugging_face, from_npz, image_folder
+    from pyscale.train.saved_datasets import is_saved_dataset
 
     if text == "digits":
         return digits(channels=channels or 1)
+    if text.startswith(HUB_MARK):
+        return _hub_data(text.removeprefix(HUB_MARK), channels)
     path = Path(text)
     if not path.exists():
         raise FileNotFoundError(f"data: expected 'digits', a folder, a zip or an .npz file; there is no {text}")
+    if is_saved_dataset(path):
+        return from_hugging_face(path, channels=channels or 3)
     if path.suffix != ".npz":
         return image_folder(path, channels=channels or 3)
     data = from_npz(path)
     if channels is not None and channels != data.channels:
         raise ValueError(f"channels: {text} has {data.channels}, got {channels}")
     return data
+
+
+def _hub_data(text: str, channels: int | None) -> Data:
+    """``PATH,image=COLUMN,label=COLUMN,config=NAME`` as data."""
+    from pyscale.train import from_hugging_face
+
+    path, *options = text.split(",")
+    given = dict(option.partition("=")[::2] for option in options)
+    unknown = sorted(set(given) - {"image", "label", "config"})
+    if unknown or not path:
+        raise ValueError(f"data: expected hf:PATH with image=, label= and config=, got {HUB_MARK}{text}")
+    return from_hugging_face(path, channels=channels or 3, **given)  # type: ignore[arg-type]
 
 
 def _number(name: str, text: str) -> float:

@@ -10,9 +10,11 @@ import typer
 from pyscale.cli.commands import (
     budgeting,
     comparing,
+    comparing_many,
     compressing,
     demonstration,
     diagnosis,
+    evaluating,
     profiling,
     published_laws,
     searching,
@@ -55,6 +57,8 @@ def options(
 program.command("demo")(demonstration.demo)
 program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
+program.command("compare-many")(comparing_many.compare_many)
+program.command("evaluate")(evaluating.evaluate)
 program.command("extract")(storing.extract)
 program.command("compare-stores")(storing.compare_stores)
 program.command("train")(training.train)

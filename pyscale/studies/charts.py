@@ -97,10 +97,15 @@ def draw_accuracy_at_cost(figure: Figure, result: StudyResult, theme: Theme) -> 
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.4)
 
 
+def trained_here(result: StudyResult) -> list[Member]:
+    """The networks that have a history of training."""
+    return [member for member in result.members if len(member.trained.history)]
+
+
 def draw_training(figure: Figure, result: StudyResult, theme: Theme) -> None:
     """Training loss of every network after each epoch."""
     ax = figure.subplots()
-    for member in result.members:
+    for member in trained_here(result):
         colour, marker = _style(result, member, theme)
         losses = member.trained.history.column("train_loss")
         ax.plot(range(1, len(losses) + 1), losses, color=colour, marker=marker, markersize=3.5, label=member.name)

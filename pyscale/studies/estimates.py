@@ -99,6 +99,8 @@ def _rows(study: Study) -> Iterator[EstimateRow]:
     pictures = len(study.data.labels("train"))
     epochs = study.data.recipe.epochs if study.epochs is None else study.epochs
     for member in study.members:
+        if member.weights is not None:
+            continue
         passes = epochs if member.compression is None else member.compression.passes
         yield _row(study, member.name, study.scaling_of(member), 1, pictures, passes)
     asked = study.equal_budget

@@ -93,15 +93,17 @@ def _overview(result: StudyResult) -> Iterator[Picture]:
         + "; ".join(f"{m.name} {m.cost.macs / 1e6:.1f} M, {m.trained.accuracy}" for m in result.members)
         + ".",
     )
-    yield _picture(
-        "training",
-        (5.2, 3.4),
-        partial(charts.draw_training, result=result),
-        caption="Loss on the training pictures while they were learned.",
-        alt="Training loss in the last epoch: "
-        + "; ".join(f"{m.name} {m.trained.history[-1]['train_loss']:.2g}" for m in result.members)
-        + ".",
-    )
+    trained = charts.trained_here(result)
+    if trained:
+        yield _picture(
+            "training",
+            (5.2, 3.4),
+            partial(charts.draw_training, result=result),
+            caption="Loss on the training pictures while they were learned.",
+            alt="Training loss in the last epoch: "
+            + "; ".join(f"{m.name} {m.trained.history[-1]['train_loss']:.2g}" for m in trained)
+            + ".",
+        )
     for metric in result.study.metrics:
         yield _picture(
             f"curves_{metric}",

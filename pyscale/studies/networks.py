@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pyscale.models import Network, Profile, profile
+from pyscale.comparison.files import replacing
+from pyscale.models import Network, Profile, build, profile
 from pyscale.studies.amounts import file_bytes
 from pyscale.studies.compressed_networks import compressed
 from pyscale.studies.run_cache import RunCache
 from pyscale.studies.study import Study, Variant
-from pyscale.studies.trained_networks import CONFIG_FILE, build_seeded, keep_recipe
-from pyscale.train import Data, Recipe, Trained, fit
+from pyscale.studies.trained_networks import CONFIG_FILE, WEIGHTS_FILE, build_seeded, keep_recipe
+from pyscale.train import Data, History, Recipe, Trained, evaluate, fit
 from pyscale.train.evaluation import at_model_resolution, evaluating, model_device
 from pyscale.train.runs import run_config
 
@@ -115,6 +116,8 @@ def make_member(study: Study, variant: Variant, shop: Workshop) -> Member:
 
 
 def _trained(study: Study, variant: Variant, shop: Workshop) -> Trained:
+    if variant.weights is not None:
+        return _loaded(study, variant, shop)
     seed, out = study.seed_of(variant), shop.out / "runs" / variant.name
     network = build_seeded(
         study.family,
@@ -145,6 +148,25 @@ def _trained(study: Study, variant: Variant, shop: Workshop) -> Trained:
     if shop.cache is not None and key is not None:
         shop.cache.keep(key, out)
     return trained
+
+
+def _loaded(study: Study, variant: Variant, shop: Workshop) -> Trained:
+    """A network from a checkpoint, kept in its folder like a trained one; nothing of its training is known."""
+    out = shop.out / "runs" / variant.name
+    network = build(
+        study.family,
+        scaling=study.scaling_of(variant),
+        num_classes=study.data.num_classes,
+        in_channels=study.data.channels,
+        image_size=study.image_size,
+        weights=Path(str(variant.weights)).expanduser(),
+    ).eval()
+    keep_recipe(network, out)
+    with replacing(out / WEIGHTS_FILE) as file:
+        torch.save(network.state_dict(), file)
+    accuracy = evaluate(network, study.data, device=shop.device)
+    recipe = study.data.recipe.but(**study.recipe)  # of what is made of it
+    return Trained(network, History(), accuracy, recipe, study.seed_of(variant), out)
 
 
 def _configuration(study: Study, network: Network, recipe: Recipe, seed: int, device: str | None) -> dict[str, Any]:

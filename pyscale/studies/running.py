@@ -101,7 +101,8 @@ def run(
             shop = replace(shop, resume=True)  # what the processes made is new
         members = []
         for variant in study.members:
-            steps.begin(f"{'train' if variant.compression is None else 'compress'} {variant.name}")
+            how = "load" if variant.weights else "train" if variant.compression is None else "compress"
+            steps.begin(f"{how} {variant.name}")
             members.append(_member(study, variant, shop))
         similarities, all_pairs = _compare(study, members, steps, shop.device)
         contest = None

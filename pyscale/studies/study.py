@@ -33,6 +33,8 @@ class Variant:
         seed: Of first weights, data order and augmentation; None is the study's. A compressed network is made of the
             baseline from this seed, which must be the study's or one of its twins'.
         compression: Makes the network of the trained baseline, instead of training it; its scaling is the baseline's.
+        weights: A checkpoint file with the network's weights, as :func:`pyscale.models.build` takes it; nothing is
+            trained, the network is only evaluated and compared.
     """
 
     name: str
@@ -40,8 +42,11 @@ class Variant:
     note: str = ""
     seed: int | None = None
     compression: Compression | None = None
+    weights: str | None = None
 
     def __post_init__(self) -> None:
+        if self.weights is not None and self.compression is not None:
+            raise ValueError("weights: a compressed network is made of the baseline's; leave them out")
         if not self.name or self.name[0] == "." or not all(c.isalnum() or c in "-_." for c in self.name):
             raise ValueError(f"name must be letters, digits, '-', '_' and '.', not first, got {self.name!r}")
         if not isinstance(self.scaling, Scaling):
@@ -84,6 +89,7 @@ class Study:
         source: Where ``data`` came from; what :meth:`to_yaml` writes.
         equal_budget: Ways to a cheaper network to set side by side at equal budgets; None asks nothing.
         costs: Networks to count without training them; None counts none.
+        weights: A checkpoint file of the baseline, which is then not trained. It has no twins.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -109,6 +115,7 @@ class Study:
     source: Source | None = None
     equal_budget: EqualBudgets | None = None
     costs: Costs | None = None
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Data):
@@ -135,6 +142,13 @@ class Study:
                 )
 
     def _check_options(self) -> None:
+        if self.weights is not None and self.twin_seeds:
+            raise ValueError(
+                f"twin_seeds: a baseline with weights is not trained, so there is no other seed of it; expected none, "
+                f"got {self.twin_seeds}"
+            )
+        if self.equal_budget is not None and self.weights is not None:
+            raise ValueError("equal_budget: networks are trained alike there, which a baseline with weights is not")
         if "epochs" in self.recipe:
             raise ValueError("recipe: epochs are the study's; set epochs")
         self.data.recipe.but(**self.recipe)
@@ -157,7 +171,8 @@ class Study:
     @property
     def members(self) -> tuple[Variant, ...]:
         """All networks: the baseline, its twins, the variants."""
-        return Variant(BASELINE, self.baseline, "what the others are measured against"), *self.twins, *self.variants
+        note = "what the others are measured against"
+        return Variant(BASELINE, self.baseline, note, weights=self.weights), *self.twins, *self.variants
 
     def seed_of(self, member: Variant) -> int:
         """The seed a member is trained from."""
@@ -220,6 +235,7 @@ class Study:
             "twin_seeds": list(self.twin_seeds),
             "metrics": list(self.metrics),
             "key_layers": list(self.key_layers),
+            "weights": self.weights,
             "pairs": self.pairs,
             "batch_size": self.batch_size,
             "threads": self.threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -157,6 +158,31 @@ class Data:
             return self
         val = None if self.val is None else _resized(self.val, size)
         return replace(self, size=size, train=_resized(self.train, size), test=_resized(self.test, size), val=val)
+
+    def normalised_by(self, mean: Sequence[float], std: Sequence[float]) -> Data:
+        """The same pictures with another normalisation, such as the one a checkpoint was trained with.
+
+        Args:
+            mean: One a channel, on the scale 0..1 (uint8) or the pictures' own (float).
+            std: Likewise, positive.
+
+        Returns:
+            The data; nothing else changes.
+
+        Raises:
+            ValueError: If there is not one number a channel, or a standard deviation is not positive.
+
+        Example:
+            >>> from pyscale.train import digits
+            >>> digits().normalised_by([0.5], [0.25]).mean
+            (0.5,)
+        """
+        for name, numbers in (("mean", mean), ("std", std)):
+            if len(numbers) != self.channels:
+                raise ValueError(f"{name} must have one number a channel, {self.channels}, got {len(numbers)}")
+        if not all(value > 0 for value in std):
+            raise ValueError(f"std must be positive, got {tuple(std)}")
+        return replace(self, mean=tuple(map(float, mean)), std=tuple(map(float, std)))
 
     def subset(self, n: int, seed: int = 0, *, test: int | None = None) -> Data:
         """A stratified, seeded part of the training pictures, and on demand of the test pictures.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,12 @@ from pyscale.train.decoding import MODES, data_of_decoded
 from pyscale.train.dependencies import import_train_dependency
 from pyscale.train.hub_pictures import HubPictures
 from pyscale.train.recipes import PICTURES, Recipe
+from pyscale.train.saved_datasets import opened_dataset
 from pyscale.train.splitting import Indices, stratified_split
 
 
 def from_hugging_face(
-    dataset: Mapping[str, Any],
+    dataset: Mapping[str, Any] | str | PathLike[str],
     image_size: Size | None = None,
     *,
     image: str = "image",
@@ -29,15 +32,18 @@ def from_hugging_face(
     class_names: Sequence[str] | None = None,
     recipe: Recipe | None = None,
     name: str | None = None,
+    config: str | None = None,
 ) -> Data:
-    """Make data of what ``datasets.load_dataset`` or ``load_from_disk`` returned; nothing is downloaded here.
+    """Make data of what ``datasets.load_dataset`` or ``load_from_disk`` returned, or of where one of them finds it.
 
     ``"test"`` is held out and ``"validation"`` measured after every epoch; where there is no test split, the validation
     split is held out instead, and where ``"train"`` is alone, a stratified share of it. Other splits are passed over.
     To hold out another one, give a plain mapping: ``{"train": hub["train"], "test": hub["validation"]}``.
 
     Args:
-        dataset: A ``datasets.DatasetDict``, or a mapping of split names to ``datasets.Dataset``.
+        dataset: A ``datasets.DatasetDict``, or a mapping of split names to ``datasets.Dataset``; or an address
+            (:func:`pyscale.train.saved_datasets.opened_dataset`): a folder that ``save_to_disk`` wrote, a folder of
+            files, or a name on the hub, which is downloaded if it was not before.
         image_size: Side to resize to (antialiased bilinear), or (height, width). None is the pictures' own size, which
             must then be the same for all.
         image: The column of pictures: a ``datasets.Image`` feature, or arrays (H, W) or (H, W, C) of integers 0..255.
@@ -50,6 +56,7 @@ def from_hugging_face(
         class_names: One name a class; the default is those of the ``ClassLabel``, else ``"0"``, ``"1"``, ...
         recipe: What :func:`fit` does unless told otherwise; None is :data:`PICTURES`.
         name: For tables and error messages; None is the data set's own, where it knows it.
+        config: Which configuration of an address, where it has several.
 
     Returns:
         The data, normalised by mean and standard deviation per channel of a seeded sample of the training pictures (of
@@ -65,6 +72,11 @@ def from_hugging_face(
     import_train_dependency("PIL.Image")
     if channels not in MODES:
         raise ValueError(f"channels must be 1 or 3, got {channels}")
+    if isinstance(dataset, str | PathLike):
+        name = name or Path(dataset).name
+        dataset = opened_dataset(dataset, config)
+    elif config is not None:
+        raise ValueError(f"config is {config!r}, but dataset is no address: choose it where the data set is loaded")
     splits = _chosen_splits(dataset, library)
     labels = {split: _labels(rows, split, image, label) for split, rows in splits.items()}
     names = _class_names(splits, labels, label, class_names)

@@ -177,7 +177,7 @@ def test_co_moments_that_would_not_fit_are_refused():
             {"a": {}},
             {},
             TypeError,
-            r"models\['a'\] is a dict; expected a torch.nn.Module, a store or its path, or build=",
+            r"models\['a'\] is a dict; expected a torch.nn.Module, a store or its",
         ),
         ({"a": {}}, {"build": dict}, TypeError, r"models\['a'\] is a dict; expected a torch.nn.Module"),
         ({"a": mlp(4, 3)}, {"layers": {"b": "0"}}, ValueError, r"layers is given for \['b'\]; expected one for each"),

@@ -38,8 +38,10 @@ compressions = (
     | st.builds(Compression, granularity=st.just("channel"), budget=channel_budgets, bits=bits)
     | st.builds(Compression, budget=weight_budgets, sharing_epochs=st.integers(1, 9))
 )
-variants = st.builds(Variant, names, scalings, notes, st.none() | st.integers(0, 99)) | st.builds(
-    Variant, names, note=notes, seed=st.sampled_from([None, 7, 8]), compression=compressions
+variants = (
+    st.builds(Variant, names, scalings, notes, st.none() | st.integers(0, 99))
+    | st.builds(Variant, names, note=notes, seed=st.sampled_from([None, 7, 8]), compression=compressions)
+    | st.builds(Variant, names, scalings, weights=st.just("~/checkpoints/w.pth"))
 )
 shares = st.lists(st.floats(0.01, 0.99), min_size=1, max_size=3, unique=True).map(tuple)
 resources = st.lists(st.sampled_from(["macs", "bytes", "latency"]), min_size=1, unique=True).map(tuple)
@@ -58,6 +60,7 @@ studies = st.builds(
     seed=st.just(7),
     twin_seeds=st.just((8,)),
     metrics=st.sampled_from([("cka",), ("cca_r2", "cka")]),
+    pairs=st.sampled_from(["baseline", "all"]),
     key_layers=st.lists(notes, max_size=2).map(tuple),
     batch_size=st.integers(4, 99),
     recipe=st.fixed_dictionaries({}, optional={"lr": st.floats(1e-4, 1.0), "flip": st.booleans()}),
@@ -105,6 +108,7 @@ def test_every_way_of_scaling_is_read():
         "  - {name: b, compound: 1.5}\n"
         "  - {name: c, compound: [1, 2, 0]}\n"
         "  - {name: d, compound: {phi: 1, alpha: 2, beta: 1, gamma: 1}}\n"
+        "  - {name: g, compound: {phi: 4, max_resolution: 1.25}}\n"
         "  - {name: e, scale_to: {macs: 0.5, rule: r}}\n"
         "  - {name: f, scale_to: {parameters: 4e4, rule: w}}\n"
     )
@@ -112,6 +116,7 @@ def test_every_way_of_scaling_is_read():
     assert scalings["a"] == Scaling(depth=2)
     assert scalings["b"] == compound(1.5)
     assert scalings["c"] == compound((1, 2, 0))
+    assert scalings["g"] == compound(4, max_resolution=1.25)
     assert scalings["d"] == Scaling(depth=2)
 
     def count(cost, scaling):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.normalising import MEAN_HELP, STD_HELP, normalised
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, open_data, open_model
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def compare(
     weights_y: Annotated[Path | None, typer.Option(help="Checkpoint of MODEL_Y.")] = None,
     data: Annotated[str, typer.Option(help=DATA_HELP)] = "digits",
     split: Annotated[str, typer.Option(help="train, test or val.")] = "test",
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     num_classes: Annotated[int | None, typer.Option(help="Of named models; the data's.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Of named models before scaling; their own.")] = None,
     metric: Annotated[str, typer.Option(help="cka, cca, cca_r2, svcca, pwcca or procrustes.")] = "cka",
@@ -51,7 +54,7 @@ def compare(
 
     files = out or []
     check_suffixes(files)
-    pictures = open_data(data)
+    pictures = normalised(open_data(data), mean, std)
     shape: dict[str, Any] = {
         "num_classes": pictures.num_classes if num_classes is None else num_classes,
         "in_channels": pictures.channels,

@@ -18,6 +18,9 @@ def train(
     width: Annotated[float | None, typer.Option(help="Factor on the channels.")] = None,
     resolution: Annotated[float | None, typer.Option(help="Factor on the pictures' side.")] = None,
     phi: Annotated[str | None, typer.Option(help="Compound scaling instead: one exponent, or three: D,W,R.")] = None,
+    max_resolution: Annotated[
+        float | None, typer.Option(help="Largest factor of --phi on the pictures' side; EfficientNetV2 stops there.")
+    ] = None,
     data: Annotated[str, typer.Option(help=DATA_HELP)] = "digits",
     image_size: Annotated[int | None, typer.Option(help="Side of the pictures before scaling; the data's own.")] = None,
     subset: Annotated[int | None, typer.Option(min=1, help="Train on this many pictures, stratified.")] = None,
@@ -46,7 +49,7 @@ def train(
     network = build_seeded(
         family,
         seed,
-        scaling=parse_scaling(depth, width, resolution, phi),
+        scaling=parse_scaling(depth, width, resolution, phi, max_resolution=max_resolution),
         num_classes=pictures.num_classes,
         in_channels=pictures.channels,
         image_size=image_size,

@@ -16,6 +16,7 @@
       - {name: half, scale_to: {macs: 0.5, rule: closest}}  # below 1 a share of the baseline's, else the number
       - {name: thin, compress: {granularity: channel, macs: 0.5, epochs: 2}}
       - {name: deep, compress: {amount: 0.7, bits: 5}}
+      - {name: published, weights: resnet20.th}     # and ``weights`` of its own for the baseline: nothing is trained
     equal_budget: {shares: [0.5, 0.25], resources: [macs, bytes]}
     costs:
       sweeps: [{name: depth, depth: 2, phi: [0, 1, 2, 3]}]
@@ -47,7 +48,7 @@ from pyscale.studies.study import Study, Variant
 from pyscale.studies.sweeps import Costs, Sweep
 from pyscale.train import Data
 
-_PLAIN = ("title", "family", "image_size", "epochs", "seed", "pairs", "batch_size", "threads")
+_PLAIN = ("title", "family", "image_size", "epochs", "seed", "pairs", "batch_size", "threads", "weights")
 _LISTS = ("twin_seeds", "metrics", "key_layers")
 
 
@@ -134,7 +135,7 @@ class _Reader:
     def study(self, name: str) -> Study:
         document = self.document
         with self._at("data"):
-            source = Source(**document.data.given())
+            source = Source(**_tuples(document.data.given()))
             data = source.open()
         with self._at("baseline"):
             baseline = Scaling(**document.baseline.given())
@@ -183,7 +184,7 @@ class _Reader:
         elif keys.scale_to is not None:
             with self._at(*place, "scale_to"):
                 options["scaling"] = self._scaled_to(keys.scale_to.given(), data, baseline)
-        return Variant(name=keys.name, note=keys.note, seed=keys.seed, **options)
+        return Variant(name=keys.name, note=keys.note, seed=keys.seed, weights=keys.weights, **options)
 
     def _scaled_to(self, given: dict[str, Any], data: Data, baseline: Scaling) -> Scaling:
         rule = given.pop("rule", "dWr")
@@ -228,6 +229,8 @@ def _variant(variant: Variant) -> dict[str, Any]:
         written["note"] = variant.note
     if variant.seed is not None:
         written["seed"] = variant.seed
+    if variant.weights is not None:
+        written["weights"] = variant.weights
     if variant.compression is None:
         return {**written, "scale": asdict(variant.scaling)}
     made = {key.name: getattr(variant.compression, key.name) for key in fields(variant.compression)}

@@ -27,12 +27,17 @@ class Keys(BaseModel):
 class DataKeys(Keys):
     """Where the pictures are."""
 
-    kind: Literal["digits", "folder", "npz"] = "digits"
+    kind: Literal["digits", "folder", "npz", "hugging_face"] = "digits"
     path: str | None = None
     image_size: Count | None = None
     channels: Literal[1, 3] | None = None
     train: Count | None = None
     test: Count | None = None
+    mean: list[float] | None = None
+    std: list[Positive] | None = None
+    image: str | None = None
+    label: str | None = None
+    config: str | None = None
 
 
 class ScaleKeys(Keys):
@@ -58,6 +63,7 @@ class CompoundKeys(Keys):
     alpha: Positive = 1.2
     beta: Positive = 1.1
     gamma: Positive = 1.15
+    max_resolution: Positive | None = None
 
 
 class ScaleToKeys(Keys):
@@ -103,9 +109,12 @@ class VariantKeys(Keys):
     compound: Annotated[CompoundKeys, BeforeValidator(_named_exponent)] | None = None
     scale_to: ScaleToKeys | None = None
     compress: CompressKeys | None = None
+    weights: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> VariantKeys:
+        if self.weights is not None and self.scale is None and self.compound is None and self.scale_to is None:
+            self.scale = ScaleKeys()
         if sum(way is not None for way in (self.scale, self.compound, self.scale_to, self.compress)) != 1:
             raise ValueError("expected exactly one of scale, compound, scale_to and compress")
         return self
@@ -164,6 +173,7 @@ class Document(Keys):
     variants: list[VariantKeys] = []
     equal_budget: EqualBudgetKeys | None = None
     costs: CostsKeys | None = None
+    weights: str | None = None
 
 
 def unknown_key(place: Place) -> str:

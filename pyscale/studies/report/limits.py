@@ -22,10 +22,18 @@ def _limits(result: StudyResult) -> Iterator[str]:
             f"With {base.total} held-out pictures one picture is {100 / base.total:.2f} points of accuracy, and the "
             f"95 % interval of the baseline is {100 * (base.high - base.low):.1f} points wide."
         )
-    yield (
-        "Each variant was trained from one seed. Intervals and standard errors cover the choice of pictures, not of "
-        f"seeds; {'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
-    )
+    given = [member.name for member in result.members if member.variant.weights is not None]
+    if given:
+        yield (
+            f"{', '.join(given)}: weights from a file. What they were trained on is not known here, and the held-out "
+            "pictures may have been among it."
+        )
+    if len(given) < len(result.members):
+        yield (
+            f"Each variant {'trained here ' if given else ''}was trained from one seed. Intervals and standard errors "
+            "cover the choice of pictures, not of seeds; "
+            f"{'only the yardstick covers those' if result.twins else 'nothing here covers those'}."
+        )
     source = study.data.image_size
     largest = max(member.network.image_size for member in result.members)
     if isinstance(source, int) and largest > source:
@@ -37,7 +45,10 @@ def _limits(result: StudyResult) -> Iterator[str]:
         f"Latency is the median of one picture at a time on {counted(study.threads, 'thread')} of this machine. It is "
         "not proportional to multiply-accumulates: small layers wait for the framework."
     )
+    noted: dict[tuple[str, str], list[str]] = {}
     for name, by_metric in result.similarities.items():
         for similarity in by_metric.values():
             for note in similarity.notes:
-                yield f"{name}, {similarity.label}: {note}."
+                noted.setdefault((similarity.label, note), []).append(name)
+    for (label, note), names in noted.items():
+        yield f"{', '.join(names)}, {label}: {note}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pyscale.studies.findings import Finding
 from pyscale.studies.report.parts import Section, render
@@ -38,7 +39,12 @@ def _facts(result: StudyResult) -> Iterator[tuple[str, str]]:
     )
     yield "Software", ", ".join(f"{name} {version}" for name, version in software.items())
     yield "Seeds", f"{study.seed}; yardstick {', '.join(map(str, study.twin_seeds)) or 'none'}"
-    yield "Recipe", ", ".join(f"{name} {value}" for name, value in result.baseline.trained.recipe.to_dict().items())
+    files = {member.name: member.variant.weights for member in result.members if member.variant.weights is not None}
+    if files:
+        yield "Weights", ", ".join(f"{name} from {Path(file).name}" for name, file in files.items())
+    if len(files) < len(result.members):
+        recipe = result.baseline.trained.recipe.to_dict()
+        yield "Recipe", ", ".join(f"{name} {value}" for name, value in recipe.items())
     similarities = [
         s for member in result.members if (s := similarity_of(result, member, study.metrics[0])) is not None
     ]

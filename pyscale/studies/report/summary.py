@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from pathlib import Path
 
 from pyscale.studies.captions import key_values, mean_defined
 from pyscale.studies.findings import Finding
@@ -18,10 +19,14 @@ def lede(result: StudyResult) -> str:
     count = len(result.variants)
     asked = f"{study.family} and {words.get(count, f'{count} variants')} of it" if count else f"{study.family} alone"
     epochs = counted(result.baseline.trained.recipe.epochs, "epoch")
+    trained = f"The baseline was trained {epochs} on {len(data.labels('train'))} pictures of {data.name}; every"
+    held_out = "others" if study.weights is None else "held-out pictures"
+    if study.weights is not None:
+        trained = f"The baseline is a checkpoint, {Path(study.weights).name}; on {data.name}, every"
     return (
-        f"{asked}: what do they cost, what do they get right, and what changed inside? The baseline was trained "
-        f"{epochs} on {len(data.labels('train'))} pictures of {data.name}; every network was measured on "
-        f"{len(data.labels('test'))} others and compared, layer by layer, with the baseline."
+        f"{asked}: what do they cost, what do they get right, and what changed inside? {trained} "
+        f"network was measured on {len(data.labels('test'))} {held_out} and compared, layer by layer, with the "
+        "baseline."
     )
 
 
