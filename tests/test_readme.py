@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands."""
+"""The Python of the README and of the page on stores runs as it stands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+OF_STORES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/stores.md").read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.splitlines()[0])
+@pytest.mark.parametrize("example", EXAMPLES + OF_STORES, ids=lambda code: code.splitlines()[0])
 def test_example_runs(example, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # examples may write files
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, "example", "exec"), {})
     assert capsys.readouterr().out
 
 
@@ -23,8 +25,7 @@ def test_there_is_an_import_example_of_about_ten_lines():
 
 
 def test_pictures_and_links_are_there():
-    root = Path(__file__).resolve().parents[1]
     targets = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README)
     targets = [link or picture for link, picture in targets if not link.startswith("http")]
     assert any(target.endswith(".png") for target in targets)
-    assert not [target for target in targets if not (root / target).exists()]
+    assert not [target for target in targets if not (ROOT / target).exists()]

@@ -16,6 +16,7 @@ from pyscale.cli.commands import (
     profiling,
     published_laws,
     searching,
+    storing,
     studying,
     training,
 )
@@ -54,6 +55,8 @@ def options(
 program.command("demo")(demonstration.demo)
 program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
+program.command("extract")(storing.extract)
+program.command("compare-stores")(storing.compare_stores)
 program.command("train")(training.train)
 program.command("search")(searching.search)
 program.command("profile")(profiling.profile)

@@ -7,6 +7,8 @@ aren't there, which would read as a fill value. HDF5's own library parses the re
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,32 +57,52 @@ def open_hdf5(path: Path, address: str) -> Store:
     h5py = import_store_dependency("h5py")
     with opened(path) as (_, size):
         pass
-    try:
+    with _damage_named(path):
         file = h5py.File(path, "r", locking=False)
-    except _DAMAGE as error:
-        raise DamagedStoreError(f"{path} is damaged, or no HDF5 file: {error}") from error
     try:
-        datasets = _datasets(h5py, file, str(path))
-        layers: dict[str, StoredLayer] = {}
-        for name, dataset in datasets.items():
-            kind = _TYPES.get(dataset.dtype.str[1:]) if dataset.dtype.byteorder != ">" else None
-            if kind is not None and dataset.ndim and name not in NAMES:
-                _check(dataset, f"{path}: {name!r}", size)
-                layers[name] = Hdf5Layer(name, dataset, kind, str(path))
+        with _damage_named(path):
+            datasets = _datasets(h5py, file, str(path))
+            layers = _layers(datasets, path, size)
 
         def ids() -> tuple[SampleId, ...] | None:
             samples = next(iter(layers.values())).samples
             found = next((dataset for name, dataset in datasets.items() if name in NAMES), None)
             if found is None or found.shape != (samples,):
                 return None
-            _check(found, f"{path}: sample ids", size)
-            array = found.asstr()[:] if h5py.check_string_dtype(found.dtype) else found[:]
+            with _damage_named(path):
+                _check(found, f"{path}: sample ids", size)
+                array = found.asstr()[:] if h5py.check_string_dtype(found.dtype) else found[:]
             return ids_of_array(np.asarray(array.tolist()), samples, address)
 
         return Store(address, layers, ids=ids, stamps=lambda: stamps_of(path), close=file.close)
     except BaseException:
         file.close()
         raise
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raise what HDF5's library finds wrong as damage of the file; what was found wrong here stays as it is."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise DamagedStoreError(f"{path} is damaged, or no HDF5 file: {error}") from error
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
+        raise DamagedStoreError(f"{path} is damaged, or no HDF5 file: {error}") from error
+
+
+def _layers(datasets: dict[str, Any], path: Path, size: int) -> dict[str, StoredLayer]:
+    layers: dict[str, StoredLayer] = {}
+    for name, dataset in datasets.items():
+        if dataset.dtype.byteorder == ">" or not dataset.ndim or name in NAMES:
+            continue
+        kind = _TYPES.get(dataset.dtype.str[1:])
+        if kind is not None:
+            _check(dataset, f"{path}: {name!r}", size)
+            layers[name] = Hdf5Layer(name, dataset, kind, str(path))
+    return layers
 
 
 def _datasets(h5py: Any, file: Any, where: str) -> dict[str, Any]:
@@ -90,24 +112,18 @@ def _datasets(h5py: Any, file: Any, where: str) -> dict[str, Any]:
     waiting = [("", file)]
     while waiting:
         prefix, group = waiting.pop(0)
-        try:
-            names = list(group)
-            if len(found) + len(waiting) + len(names) > _MOST_OBJECTS:
-                raise DamagedStoreError(f"{where} holds more than {_MOST_OBJECTS} objects")
-            for name in names:
-                link = group.get(name, getlink=True)
-                if not isinstance(link, h5py.HardLink):
-                    raise ValueError(f"{where}: {prefix}{name} is a link, which stores don't follow")
-                item = group[name]
-                if isinstance(item, h5py.Dataset):
-                    found[prefix + name] = item
-                elif isinstance(item, h5py.Group) and item.id not in seen:
-                    seen.add(item.id)
-                    waiting.append((f"{prefix}{name}/", item))
-        except _DAMAGE as error:
-            if isinstance(error, ValueError):
-                raise
-            raise DamagedStoreError(f"{where} is damaged: {error}") from error
+        names = list(group)
+        if len(found) + len(waiting) + len(names) > _MOST_OBJECTS:
+            raise DamagedStoreError(f"{where} holds more than {_MOST_OBJECTS} objects")
+        for name in names:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{where}: {prefix}{name} is a link, which stores don't follow")
+            item = group[name]
+            if isinstance(item, h5py.Dataset):
+                found[prefix + name] = item
+            elif isinstance(item, h5py.Group) and item.id not in seen:
+                seen.add(item.id)
+                waiting.append((f"{prefix}{name}/", item))
     return found
 
 

@@ -48,6 +48,8 @@ def writing_alone(place: Place) -> Iterator[None]:
 
 @contextmanager
 def _in_folder(place: Folder) -> Iterator[None]:
+    if place.path.exists() and not place.path.is_dir():
+        raise FileExistsError(f"{place.address} is a file; choose a new name")
     place.path.mkdir(parents=True, exist_ok=True)
     path = place.path / LOCK
     file = _locked(path, place.address)

@@ -109,11 +109,15 @@ class Folder(Place):
         found = {}
         for folder, names, files in os.walk(self.path):
             names.sort()
-            for name in files:
+            for name in [*names, *files]:
                 path = Path(folder, name)
                 with suppress(FileNotFoundError):
                     status = path.lstat()
                     key = path.relative_to(self.path).as_posix()
+                    if stat.S_ISLNK(status.st_mode):
+                        raise ValueError(f"{self.address}: {key} is a symbolic link, which stores don't follow")
+                    if stat.S_ISDIR(status.st_mode):
+                        continue
                     found[key] = Stamp(status.st_size, (status.st_mtime_ns, status.st_ino))
         return found
 

@@ -13,8 +13,8 @@ MOST_BYTES = 256 * 2**20  # that wait in the queue, or one activation where it a
 class WritingThread:
     """A thread that does jobs in their order. An error in one of them is raised where the next is given, or at the end.
 
-    Inside the ``with`` block the thread runs. When it is left, all jobs have been done, or, after an error in the
-    block, what was waiting is dropped.
+    Inside the ``with`` block the thread runs. When it is left, however that comes about, all jobs have been done, or
+    one of them has failed and those behind it were dropped.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -35,8 +35,6 @@ class WritingThread:
     ) -> None:
         with self._changed:
             self._closed = True
-            if error is not None:
-                self._jobs.clear()
             self._changed.notify_all()
         self._thread.join()
         if error is None:
@@ -74,7 +72,6 @@ class WritingThread:
                 return
             del job
             with self._changed:
-                if self._jobs:
-                    self._jobs.popleft()
+                self._jobs.popleft()
                 self._waiting -= size
                 self._changed.notify_all()

@@ -26,6 +26,7 @@ LAYERS, SAMPLE_IDS = "layers", "sample_ids"
 HIDDEN = "."  # begins the name of what is no part of the data: lock and journal
 TYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 _MOST_EXPANSION = 2**15  # of a byte of the compressors that are read: a Zstandard block of 128 KiB takes 4 bytes
+KEPT_BYTES = 2**20  # of a chunk that is kept between reads, one a layer
 _SLACK = 2**16  # by which what can't be compressed may grow
 
 
@@ -45,6 +46,7 @@ class ZarrArray:
     ) -> None:
         self.metadata = metadata
         self._place, self._prefix, self._subject = place, f"{key}/" if key else "", subject
+        self._kept: tuple[tuple[int, ...], np.ndarray[Any, Any]] | None = None  # a small chunk of which more is to come
         self._check_claims(stamps)
 
     def read(self, start: int, stop: int, out: np.ndarray[Any, Any]) -> None:
@@ -61,21 +63,35 @@ class ZarrArray:
         first, last = max(low[0], start), min(low[0] + chunks[0], stop, shape[0])
         whole = (first, last) == (low[0], low[0] + chunks[0]) and chunks[1:] == shape[1:]
         target = out[first - start : last - start]
-        chunk = target if whole else np.empty(chunks, dtype=out.dtype)
+        if whole:
+            self._decode(place, low[0], target)
+            return
+        chunk = self._chunk(place, low[0], out.dtype)
+        highs = [min(size, total - at) for size, total, at in zip(chunks[1:], shape[1:], low[1:], strict=True)]
+        inside = slice(first - low[0], last - low[0]), *(slice(0, high) for high in highs)
+        there = slice(None), *(slice(at, at + high) for at, high in zip(low[1:], highs, strict=True))
+        target[there] = chunk[inside]
+
+    def _chunk(self, place: tuple[int, ...], row: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return a chunk, which is kept if it is small: the next rows that are asked for lie in it too."""
+        kept = self._kept
+        if kept is not None and kept[0] == place and kept[1].dtype == dtype:
+            return kept[1]
+        chunk = np.empty(self.metadata.chunks, dtype=dtype)
+        self._decode(place, row, chunk)
+        self._kept = (place, chunk) if chunk.nbytes <= KEPT_BYTES else None
+        return chunk
+
+    def _decode(self, place: tuple[int, ...], row: int, chunk: np.ndarray[Any, Any]) -> None:
         try:
             encoded = self._place.read_into(self._prefix + self.metadata.chunk_key(place), self._allocate)
             decode(encoded, memory_of(chunk), self.metadata.codecs)
         except (ValueError, RuntimeError, EOFError, FileNotFoundError) as error:
+            last = min(row + self.metadata.chunks[0], self.metadata.shape[0]) - 1
             raise DamagedStoreError(
-                f"{self._place.address}: chunk {self.metadata.chunk_key(place)} of {self._subject} (samples {low[0]} "
-                f"to {min(low[0] + chunks[0], shape[0]) - 1}) is damaged: {error or 'it is missing'}; copy the store "
-                f"again from where it is whole, or extract it anew"
+                f"{self._place.address}: chunk {self.metadata.chunk_key(place)} of {self._subject} (samples {row} to "
+                f"{last}) is damaged: {error}; copy the store again from where it is whole, or extract it anew"
             ) from error
-        if not whole:
-            highs = [min(size, total - at) for size, total, at in zip(chunks[1:], shape[1:], low[1:], strict=True)]
-            inside = slice(first - low[0], last - low[0]), *(slice(0, high) for high in highs)
-            there = slice(None), *(slice(at, at + high) for at, high in zip(low[1:], highs, strict=True))
-            target[there] = chunk[inside]
 
     def _allocate(self, size: int) -> memoryview:
         most = self.metadata.chunk_bytes + self.metadata.chunk_bytes // 64 + _SLACK

@@ -29,7 +29,7 @@ from pyscale.stores.zarr_reader import FORMAT, LAYERS, SAMPLE_IDS, VERSION, read
 JOURNAL = ".journal.json"
 _LARGE = 4 * 2**20  # bytes of a chunk that a batch is divided into
 _SMALL = 2**20  # bytes of a chunk that takes several batches, which are held until it is whole
-_MOST_ROWS = 4096
+_MOST_ROWS = 1024  # of a chunk of several batches: what is not in whole chunks is computed again
 _WORTH = 0.95  # what compression must leave at most
 
 

@@ -20,6 +20,7 @@ from torch import nn
 
 import pyscale as ps
 from pyscale.comparison.stored import checkpoint, run
+from pyscale.stores import zarr_writer
 
 SAMPLES, BATCH = 190, 16  # the last batch is a smaller one
 
@@ -101,6 +102,8 @@ def kill_randomly(work, kills: int, seed: int, longest: float) -> int:
 
 def main() -> None:
     what, kills, seed, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    # chunks of a part of a batch, and of three batches
+    zarr_writer._SMALL, zarr_writer._LARGE, zarr_writer._MOST_ROWS = 60_000, 60_000, 48
     start = time.monotonic()
     extract(folder / "whole.zarr")
     taken = time.monotonic() - start

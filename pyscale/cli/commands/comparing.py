@@ -50,9 +50,7 @@ def compare(
     from pyscale.studies.similarity import batches_for
 
     files = out or []
-    for file in files:
-        if file.suffix not in SUFFIXES:
-            raise ValueError(f"out: expected a file ending in {', '.join(SUFFIXES)}, got {file}")
+    check_suffixes(files)
     pictures = open_data(data)
     shape: dict[str, Any] = {
         "num_classes": pictures.num_classes if num_classes is None else num_classes,
@@ -83,16 +81,24 @@ def compare(
             progress=interactive(),
         )
         for file in files if is_first() else ():
-            _write(comparison, file)
+            write_comparison(comparison, file)
             say(f"wrote {file}")
     if as_json:
         arrays = {name: array for name, array in comparison.arrays().items()}
         show_json({"rows": comparison.rows, "columns": comparison.columns, **arrays, "meta": comparison.meta})
     else:
-        _show(comparison, model_x, model_y)
+        show_comparison(comparison, model_x, model_y, "pictures")
 
 
-def _write(comparison: Comparison, path: Path) -> None:
+def check_suffixes(files: list[Path]) -> None:
+    """Raise ValueError unless results can be written to all of these."""
+    for file in files:
+        if file.suffix not in SUFFIXES:
+            raise ValueError(f"out: expected a file ending in {', '.join(SUFFIXES)}, got {file}")
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write a comparison in the format that the file's name says."""
     from pyscale.comparison.files import replacing
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +119,8 @@ def _write(comparison: Comparison, path: Path) -> None:
             figure.savefig(file, format="png", dpi=160)
 
 
-def _show(comparison: Comparison, model_x: str, model_y: str) -> None:
+def show_comparison(comparison: Comparison, model_x: str, model_y: str, samples: str) -> None:
+    """Print the closest layer of MODEL_Y to each of MODEL_X."""
     import numpy as np
 
     rows = table(f"layer of {model_x}", f"closest of {model_y}", comparison.title, "± error", "chance", "z")
@@ -131,7 +138,7 @@ def _show(comparison: Comparison, model_x: str, model_y: str) -> None:
             _number(comparison.zscores[i, j], 1),
         )
     show(rows)
-    typer.echo(f"{comparison.meta['samples']} pictures in {comparison.meta['batches']} batches")
+    typer.echo(f"{comparison.meta['samples']} {samples} in {comparison.meta['batches']} batches")
 
 
 def _number(value: float, digits: int) -> str:

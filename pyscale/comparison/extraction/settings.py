@@ -77,8 +77,6 @@ def find_existing(place: Place) -> Existing | None:
         if isinstance(place, Folder) and any(not key.startswith(".") for key in place.stamps()):
             raise FileExistsError(f"{place.address} is a folder with other files in it; choose a new name") from None
         return None
-    except NotADirectoryError:
-        raise FileExistsError(f"{place.address} is a file; choose a new name") from None
     ours = node.get("attributes", {}).get("pyscale")
     if not isinstance(ours, dict) or (ours.get("format"), ours.get("version")) != (FORMAT, VERSION):
         raise FileExistsError(f"{place.address} is a Zarr that something else wrote; choose a new name")

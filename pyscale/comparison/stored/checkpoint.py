@@ -45,7 +45,7 @@ class Checkpoint:
             return None
         try:
             state = torch.load(io.BytesIO(self.path.read_bytes()), map_location="cpu", weights_only=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:
             warnings.warn(
@@ -73,6 +73,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Forget the state of a comparison that is done, and what was left of writing it by those that were killed."""
+        if self._failed:
+            return
         self.path.unlink(missing_ok=True)
         for left in self.path.parent.glob(f".{self.path.name}.*"):
             left.unlink(missing_ok=True)

@@ -130,7 +130,7 @@ def compare_stores(
     if type(batch_size) is not int or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
     check_choice("sharding", sharding, ("auto", "none"))
-    chosen = layers if layers is None or isinstance(layers, str) else list(layers)  # it chooses twice
+    chosen = layers if layers is None or isinstance(layers, str | type) else list(layers)  # it chooses twice
     with ExitStack() as stack:
         crew = stack.enter_context(gathered(alone=sharding == "none"))
         x = _side(stack, a, chosen, "layers")

@@ -11,6 +11,7 @@ from pyscale.comparison.memory import format_size
 from pyscale.comparison.options import Options
 from pyscale.comparison.stored.sides import StoredSide
 from pyscale.stores.store import StoredLayer
+from pyscale.stores.zarr_reader import KEPT_BYTES
 
 _LEAST_SHARE = 0.5  # of the memory given that is left to the comparison, however large the process is already
 _GRAMS = 3  # copies of a batch's packed Grams: by layers, in rows, and what is multiplied
@@ -62,7 +63,7 @@ def plan_batches(sides: Sequence[StoredSide], options: Options, batch: int, memo
     layers = [layer for side in sides for layer in side.layers]
     itemsize = max(8 if layer.dtype.itemsize == 8 else 4 for layer in layers)
     grams = _GRAMS * len(layers) * batch * (batch - 1) // 2 * itemsize
-    room = memory - grams - min(_CHUNKS, memory // 8)
+    room = memory - grams - min(_CHUNKS + KEPT_BYTES * len(layers), memory // 8)
     widest = max(layers, key=lambda layer: layer.row_bytes)
     if options.features == "pool":
         least = max(layer.row_bytes for layer in layers)

@@ -94,5 +94,6 @@ def _too_large(block: Block, options: Options, batch: int, memory: int, labels: 
     return (
         f"mode 'exact' keeps co-moments of every pair of layers; those of {described} take "
         f"{format_size(block_bytes(block, options, batch))} where memory allows {format_size(memory)}; use "
-        f"features='pool', other layers, a larger memory=, or (for unbiased CKA) mode='minibatch'"
+        f"features='pool', other layers, a larger memory=, or (for unbiased CKA) mode='minibatch', "
+        f"which with batch_size={rows[0].samples} is the same number"
     )
