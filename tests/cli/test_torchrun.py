@@ -33,7 +33,7 @@ def test_stores_are_written_and_compared_together(tmp_path):
     pytest.importorskip("zarr")
     for name, model in zip("xy", PAIR, strict=True):
         printed = json.loads(run("extract", model, tmp_path / f"{name}.zarr", "--max-batches", "3", "--json"))
-        assert printed["samples"] == 192
+        assert printed["samples"] == 180  # batches of nearly equal size
     found = json.loads(run("compare-stores", tmp_path / "x.zarr", tmp_path / "y.zarr", "--batch-size", "64", "--json"))
     assert (found["meta"]["processes"], found["meta"]["batches"]) == (2, 3)
 
