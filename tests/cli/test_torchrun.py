@@ -29,6 +29,15 @@ def test_compare_prints_one_result_that_is_that_of_both(tmp_path):
     np.testing.assert_array_equal(saved.values, np.array(printed["values"], dtype=np.float64))
 
 
+def test_stores_are_written_and_compared_together(tmp_path):
+    pytest.importorskip("zarr")
+    for name, model in zip("xy", PAIR, strict=True):
+        printed = json.loads(run("extract", model, tmp_path / f"{name}.zarr", "--max-batches", "3", "--json"))
+        assert printed["samples"] == 180  # batches of nearly equal size
+    found = json.loads(run("compare-stores", tmp_path / "x.zarr", tmp_path / "y.zarr", "--batch-size", "64", "--json"))
+    assert (found["meta"]["processes"], found["meta"]["batches"]) == (2, 3)
+
+
 def test_train_leaves_one_run(tmp_path):
     out = tmp_path / "run"
     printed = json.loads(run("train", "cifar_resnet8", "--subset", "60", "--epochs", "1", "--out", out, "--json"))

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from pyscale.cli.commands.comparing import check_suffixes, show_comparison, write_comparison
-from pyscale.cli.console import command, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, open_data, open_model
 
 STORE_HELP = "A folder or file of activations (Zarr, .npy, .npz, .safetensors, .h5), or an address such as s3://..."
 
 
-@command
+@command_of_all
 def extract(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     store: Annotated[str, typer.Argument(help="Where to: a new folder such as acts.zarr, or an address: s3://...")],
@@ -71,7 +71,7 @@ def extract(
     typer.echo(f"{written.samples} pictures, {written.bytes / 2**20:.1f} MiB of activations in {store}")
 
 
-@command
+@command_of_all
 def compare_stores(
     store_x: Annotated[str, typer.Argument(help=f"{STORE_HELP} Its layers are the rows.")],
     store_y: Annotated[str, typer.Argument(help="Likewise; its layers are the columns.")],
@@ -95,6 +95,7 @@ def compare_stores(
 ) -> None:
     """Compare every layer of one store of activations with every layer of another, whatever their size."""
     from pyscale.comparison import compare_stores as compare
+    from pyscale.distributed import is_first
 
     files = out or []
     check_suffixes(files)
@@ -117,7 +118,7 @@ def compare_stores(
             resume=not fresh,
             progress=interactive(),
         )
-        for file in files:
+        for file in files if is_first() else ():
             write_comparison(comparison, file)
             say(f"wrote {file}")
     if as_json:
