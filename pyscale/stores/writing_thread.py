@@ -36,7 +36,7 @@ class WritingThread:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        self._wait()
         if error is None:
             self._raise()
 
@@ -49,6 +49,23 @@ class WritingThread:
             self._jobs.append((size, job))
             self._waiting += size
             self._changed.notify_all()
+
+    def _wait(self) -> None:
+        """Wait for the thread; who interrupts this is obeyed once the job in progress is done and the others dropped.
+
+        The thread must not outlive the block: the store's lock is given up behind it.
+        """
+        interruption: KeyboardInterrupt | None = None
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt as error:
+                interruption = error
+                with self._changed:
+                    while len(self._jobs) > 1:
+                        self._jobs.pop()
+        if interruption is not None:
+            raise interruption
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -13,7 +13,6 @@ import pyscale as ps
 from pyscale.stores import DamagedStoreError
 from tests.stores.samples import CONV, HEAD, IDS, NAMES, SAMPLES, WRITERS
 
-
 UNHURRIED = settings(deadline=None)
 
 
