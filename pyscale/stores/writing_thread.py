@@ -23,6 +23,7 @@ class WritingThread:
         self._waiting = 0  # bytes, the job in progress included
         self._changed = threading.Condition()
         self._closed = False
+        self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="pyscale store writer", daemon=True)
 
@@ -56,9 +57,9 @@ class WritingThread:
         The thread must not outlive the block: the store's lock is given up behind it.
         """
         interruption: KeyboardInterrupt | None = None
-        while self._thread.is_alive():
+        while not self._ended.is_set():  # an interrupted join may take a running thread for one that has ended
             try:
-                self._thread.join()
+                self._ended.wait()
             except KeyboardInterrupt as error:
                 interruption = error
                 with self._changed:
@@ -72,6 +73,12 @@ class WritingThread:
             raise self._error
 
     def _work(self) -> None:
+        try:
+            self._do_jobs()
+        finally:
+            self._ended.set()
+
+    def _do_jobs(self) -> None:
         while True:
             with self._changed:
                 while not self._jobs and not self._closed:
