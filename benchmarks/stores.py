@@ -118,8 +118,8 @@ def compare_in_child(folder: Path, limit: float) -> dict[str, float]:
     )
     if child.returncode:
         raise SystemExit(child.stderr)
-    seconds, peak, checksum = map(float, child.stdout.split())
-    return {"seconds": seconds, "peak_gib": peak, "mean_cka": checksum}
+    names = "seconds", "peak_gib", "mean_cka", "cpu_seconds", "others"
+    return dict(zip(names, map(float, child.stdout.split()), strict=True))
 
 
 def compare(folder: Path, limit: float) -> None:
@@ -127,13 +127,15 @@ def compare(folder: Path, limit: float) -> None:
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     most = mapped + int(limit * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    start = time.perf_counter()
+    others, start = Others(), time.perf_counter()
     result = ps.compare_stores(
         folder / "a.zarr", folder / "b.zarr", batch_size=BATCH, memory="2GiB", cache=folder / "cache", progress=False
     )
     seconds = time.perf_counter() - start
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    print(f"{seconds} {int(peak.split()[1]) / 2**20} {result.values.mean()}")
+    print(
+        f"{seconds} {int(peak.split()[1]) / 2**20} {result.values.mean()} {time.process_time()} {others.share() or 0}"
+    )
 
 
 def measure(gib: float, parent: Path | None, limit: float) -> None:
@@ -147,7 +149,6 @@ def measure(gib: float, parent: Path | None, limit: float) -> None:
         stored = drop_from_cache(folder)
         disk = read_everything(folder)
         drop_from_cache(folder)
-        others = Others()
         compared = compare_in_child(folder, limit)
         row = {
             "activations_gib": round(2 * samples * sample_bytes() / 2**30, 3),
@@ -161,7 +162,6 @@ def measure(gib: float, parent: Path | None, limit: float) -> None:
             "disk_seconds": round(disk, 3),
             "gram_seconds": round(grams_in_memory(samples // BATCH), 3),
             "written_seconds": round(written, 3),
-            "others": others.share(),
             **provenance(),
         }
         print(row)

@@ -57,10 +57,9 @@ def decode(encoded: memoryview, out: memoryview, codecs: Sequence[dict[str, Any]
     Raises:
         ValueError: It is cut short, changed, or says another size.
     """
-    expected = len(out) + (
-        _CRC_BYTES if [c["name"] for c in codecs[:1]] == ["crc32c"] else 0
-    )  # a checksum of the numbers themselves
-    for codec in reversed(codecs[expected > len(out) :]):
+    checked_first = bool(codecs) and codecs[0]["name"] == "crc32c"  # a checksum of the numbers, compressed with them
+    expected = len(out) + _CRC_BYTES * checked_first
+    for codec in reversed(codecs[checked_first:]):
         if codec["name"] == "crc32c":
             encoded = _checked(encoded)
             continue
@@ -70,7 +69,7 @@ def decode(encoded: memoryview, out: memoryview, codecs: Sequence[dict[str, Any]
             import_store_dependency(library).decompress(encoded, out)
             return
         encoded = memoryview(import_store_dependency(library).decompress(encoded, bytearray(expected)))
-    if expected > len(out):
+    if checked_first:
         encoded = _checked(encoded)
     if len(encoded) != len(out):
         raise ValueError(f"it has {len(encoded)} bytes; expected {len(out)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -66,6 +65,8 @@ def _in_folder(place: Folder) -> Iterator[None]:
 
 def _locked(path: Path, address: str) -> int:
     """Return the open lock file once it is this process's."""
+    import fcntl  # which other systems lack: there stores can be read
+
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:

@@ -52,6 +52,9 @@ class Place(ABC):
     def read_into(self, key: str, allocate: Callable[[int], memoryview]) -> memoryview:
         """Read a file into the memory that ``allocate`` gives for its size; errors as for :meth:`read`."""
 
+    def announce(self, key: str) -> None:  # noqa: B027 (most places have nobody to tell)
+        """Say that a file will be read soon."""
+
     @abstractmethod
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Write a file, whole or not at all."""
@@ -85,6 +88,11 @@ class Folder(Place):
             out = allocate(size)
             read_at(file, 0, out)
             return out
+
+    def announce(self, key: str) -> None:
+        """Have the system fetch a file meanwhile, if it can."""
+        with suppress(OSError, ValueError, AttributeError), self._open(key) as (file, _):
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Write a file, whole or not at all."""

@@ -23,6 +23,7 @@ class WritingThread:
         self._waiting = 0  # bytes, the job in progress included
         self._changed = threading.Condition()
         self._closed = False
+        self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="pyscale store writer", daemon=True)
 
@@ -36,7 +37,7 @@ class WritingThread:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        self._wait()
         if error is None:
             self._raise()
 
@@ -50,11 +51,34 @@ class WritingThread:
             self._waiting += size
             self._changed.notify_all()
 
+    def _wait(self) -> None:
+        """Wait for the thread; who interrupts this is obeyed once the job in progress is done and the others dropped.
+
+        The thread must not outlive the block: the store's lock is given up behind it.
+        """
+        interruption: KeyboardInterrupt | None = None
+        while not self._ended.is_set():  # an interrupted join may take a running thread for one that has ended
+            try:
+                self._ended.wait()
+            except KeyboardInterrupt as error:
+                interruption = error
+                with self._changed:
+                    while len(self._jobs) > 1:
+                        self._jobs.pop()
+        if interruption is not None:
+            raise interruption
+
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _work(self) -> None:
+        try:
+            self._do_jobs()
+        finally:
+            self._ended.set()
+
+    def _do_jobs(self) -> None:
         while True:
             with self._changed:
                 while not self._jobs and not self._closed:

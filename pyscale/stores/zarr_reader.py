@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import PurePosixPath
@@ -27,7 +28,23 @@ HIDDEN = "."  # begins the name of what is no part of the data: lock and journal
 TYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 _MOST_EXPANSION = 2**15  # of a byte of the compressors that are read: a Zstandard block of 128 KiB takes 4 bytes
 KEPT_BYTES = 2**20  # of a chunk that is kept between reads, one a layer
+_AHEAD = 32 * 2**20  # bytes of chunks that the system is asked for before they are read
 _SLACK = 2**16  # by which what can't be compressed may grow
+
+
+class _Scratch(threading.local):
+    """Memory for one encoded chunk, of each thread: new memory for each would be cleared, page by page."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def of(self, size: int) -> memoryview:
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        return memoryview(self._buffer)[:size]
+
+
+_scratch = _Scratch()
 
 
 class ZarrArray:
@@ -51,10 +68,18 @@ class ZarrArray:
 
     def read(self, start: int, stop: int, out: np.ndarray[Any, Any]) -> None:
         """Fill ``out``, bytes or numbers of the array's type of shape (stop - start, ...)."""
-        height = self.metadata.chunks[0]
-        for row in range(start // height, -(-stop // height)):
-            for rest in product(*(range(count) for count in self.metadata.grid[1:])):
-                self._read_chunk((row, *rest), start, stop, out)
+        height, ahead = self.metadata.chunks[0], max(1, _AHEAD // self.metadata.chunk_bytes)
+        rows = range(start // height, -(-stop // height))
+        places = list(product(rows, *(range(count) for count in self.metadata.grid[1:])))
+        for place in places[:ahead]:
+            self._announce(place)
+        for i, place in enumerate(places):
+            for later in places[i + ahead : i + ahead + 1]:
+                self._announce(later)
+            self._read_chunk(place, start, stop, out)
+
+    def _announce(self, place: tuple[int, ...]) -> None:
+        self._place.announce(self._prefix + self.metadata.chunk_key(place))
 
     def _read_chunk(self, place: tuple[int, ...], start: int, stop: int, out: np.ndarray[Any, Any]) -> None:
         """Put what of one chunk lies in the rows asked for where it belongs."""
@@ -97,7 +122,7 @@ class ZarrArray:
         most = self.metadata.chunk_bytes + self.metadata.chunk_bytes // 64 + _SLACK
         if size > most:
             raise ValueError(f"it has {size} bytes; a chunk of that shape has at most {most}")
-        return memoryview(bytearray(size))
+        return _scratch.of(size)
 
     def _check_claims(self, stamps: Mapping[str, Stamp]) -> None:
         """Hold the array's shape against the chunks that are there."""

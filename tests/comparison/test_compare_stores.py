@@ -251,33 +251,33 @@ def test_nan_names_layer_store_and_batch_and_what_was_read_stays(tmp_path):
     assert len(list((tmp_path / "kept").glob("*.state"))) == 1
 
 
-def test_an_interrupted_comparison_goes_on_to_the_same_bits(tmp_path):
-    x, y = data(0, a=(20,), b=(3, 4, 4)), data(1, c=(11,))
-    stores = store_of("x", x), store_of("y", y)
-    for options in ({"permutations": 5}, {"mode": "exact"}):
-        whole = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
-        layer = stores[0].layers["a"]
-        with pytest.MonkeyPatch.context() as patch:
-            read = Counting._read
+@pytest.mark.parametrize(
+    ("options", "samples", "stops_at"),
+    [({"permutations": 5}, SAMPLES, 3 * BATCH), ({"mode": "exact"}, 2500, 1024), ({"metric": "cca"}, 2500, 2048)],
+)
+def test_an_interrupted_comparison_goes_on_to_the_same_bits(tmp_path, options, samples, stops_at):
+    rng = np.random.default_rng(0)
+    stores = [store_of(name, {"a": rng.standard_normal((samples, 6)), "b": rng.standard_normal((samples, 4))})
+              for name in ("x", "y")]  # fmt: skip
+    whole = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
+    read, layer = Counting._read, stores[0].layers["a"]
 
-            def stop(self, start, stop, out, read=read):
-                if start >= 3 * BATCH:
-                    raise KeyboardInterrupt
-                read(self, start, stop, out)
+    def interrupted(self, start, stop, out):
+        if start >= stops_at:
+            raise KeyboardInterrupt
+        read(self, start, stop, out)
 
-            patch.setattr(Counting, "_read", stop)
-            if options == {"permutations": 5}:
-                with pytest.raises(KeyboardInterrupt):
-                    ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
-                assert list(tmp_path.glob("*.state"))
-        layer.read[:] = 0
-        again = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
-        if options == {"permutations": 5}:
-            assert layer.read[: 3 * BATCH].max() == 0
-            assert layer.read[3 * BATCH :].min() == 1
-        for name, array in whole.arrays().items():
-            assert np.array_equal(again.arrays()[name], array, equal_nan=True), name
-        assert not list(tmp_path.glob("*.state"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Counting, "_read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
+    assert len(list(tmp_path.glob("*.state"))) == 1
+    layer.read[:] = 0
+    again = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
+    assert (layer.read[:stops_at].max(), layer.read[stops_at:].min()) == (0, 1)
+    for name, array in whole.arrays().items():
+        assert np.array_equal(again.arrays()[name], array, equal_nan=True), name
+    assert not list(tmp_path.glob("*.state"))
 
 
 def test_a_damaged_state_is_said_and_not_used(tmp_path, monkeypatch):

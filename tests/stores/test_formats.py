@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import pyscale as ps
 from pyscale.stores import DamagedStoreError
 from tests.stores.samples import CONV, HEAD, IDS, NAMES, SAMPLES, WRITERS
+
+UNHURRIED = settings(deadline=None)
 
 
 @pytest.fixture(params=WRITERS, scope="module")
@@ -30,6 +32,7 @@ def test_layers_have_names_shapes_and_types(store):
         assert layer.dtype == torch.from_numpy(truth).dtype
 
 
+@UNHURRIED
 @given(st.integers(0, SAMPLES), st.integers(0, SAMPLES))
 def test_rows_are_those_that_were_stored(store, i, j):
     start, stop = min(i, j), max(i, j)
@@ -37,6 +40,7 @@ def test_rows_are_those_that_were_stored(store, i, j):
         assert np.array_equal(store.layers[name].rows(start, stop).numpy(), truth[start:stop])
 
 
+@UNHURRIED
 @given(st.lists(st.integers(0, SAMPLES - 1), max_size=12))
 def test_samples_are_taken_in_any_order(store, places):
     for name, truth in (("conv", CONV), ("head", HEAD)):
