@@ -18,8 +18,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pyscale.distributed import apart, is_first
-
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 PIPED_WIDTH = 200  # characters of a table nobody looks at in a terminal: nothing is folded
 
@@ -52,7 +50,9 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
     @functools.wraps(function)
     def on_first(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | None:
-        if not is_first():
+        from pyscale.distributed import apart
+
+        if not _is_first():
             return None
         with apart():
             return function(*args, **kwargs)
@@ -88,7 +88,7 @@ def command_of_all(function: Callable[Parameters, Result]) -> Callable[Parameter
 
 def say(message: str) -> None:
     """Write a line to stderr, for all processes on rank 0."""
-    if not is_first():
+    if not _is_first():
         return
     _stderr().print(message, highlight=False, markup=False, soft_wrap=True)
 
@@ -107,7 +107,7 @@ def show_json(value: Any) -> None:
 
 def interactive() -> bool:
     """Whether someone watches stderr: progress bars are for them only."""
-    return is_first() and sys.stderr.isatty()
+    return _is_first() and sys.stderr.isatty()
 
 
 @contextlib.contextmanager
@@ -132,6 +132,13 @@ def _leave(error: Exception, message: str, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
+def _is_first() -> bool:
+    """Whether this process is the one that is heard; asked late, since asking takes torch, which help does without."""
+    from pyscale.distributed import is_first
+
+    return is_first()
+
+
 def _stderr() -> Console:
     return Console(stderr=True)
 
@@ -139,7 +146,7 @@ def _stderr() -> Console:
 @contextlib.contextmanager
 def _unheard_but_first() -> Iterator[None]:
     """Let what other ranks than 0 write go nowhere."""
-    if is_first():
+    if _is_first():
         yield
         return
     with (
