@@ -52,7 +52,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     def on_first(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | None:
         from pyscale.distributed import apart
 
-        if not _is_heard():
+        if not _is_first():
             return None
         with apart():
             return function(*args, **kwargs)
@@ -88,7 +88,7 @@ def command_of_all(function: Callable[Parameters, Result]) -> Callable[Parameter
 
 def say(message: str) -> None:
     """Write a line to stderr, for all processes on rank 0."""
-    if not _is_heard():
+    if not _is_first():
         return
     _stderr().print(message, highlight=False, markup=False, soft_wrap=True)
 
@@ -107,7 +107,7 @@ def show_json(value: Any) -> None:
 
 def interactive() -> bool:
     """Whether someone watches stderr: progress bars are for them only."""
-    return _is_heard() and sys.stderr.isatty()
+    return _is_first() and sys.stderr.isatty()
 
 
 @contextlib.contextmanager
@@ -125,18 +125,18 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-def _is_heard() -> bool:
-    """Whether this process is the one of all that speaks. Asked with torch, which `pyscale --help` does without."""
-    from pyscale.distributed import is_first
-
-    return is_first()
-
-
 def _leave(error: Exception, message: str, code: int) -> typer.Exit:
     if SETTINGS.verbose:
         _stderr().print_exception(show_locals=False)
     say(f"pyscale: {message.replace('resume=False', '--fresh') or type(error).__name__}")
     return typer.Exit(code)
+
+
+def _is_first() -> bool:
+    """Whether this process is the one that is heard; asked late, since asking takes torch, which help does without."""
+    from pyscale.distributed import is_first
+
+    return is_first()
 
 
 def _stderr() -> Console:
@@ -146,7 +146,7 @@ def _stderr() -> Console:
 @contextlib.contextmanager
 def _unheard_but_first() -> Iterator[None]:
     """Let what other ranks than 0 write go nowhere."""
-    if _is_heard():
+    if _is_first():
         yield
         return
     with (
