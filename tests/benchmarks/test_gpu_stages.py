@@ -76,7 +76,7 @@ def test_all_stages_in_order(machine):
     build, test, *sanitize, bench, page = calls
     assert build.endswith("python setup.py --quiet egg_info build_ext --inplace")
     assert "archs=90a-real" in build
-    assert "-m pytest -m cuda -W default --continue-on-collection-errors --durations=10 tests/test_device.py" in test
+    assert "-m pytest -m cuda -W default -p no:cacheprovider --durations=10 tests/test_device.py" in test
     assert "test_other" not in "".join(calls)
     assert [line.split()[2] for line in sanitize if line.startswith("sanitizer")] == [
         "memcheck",
