@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -13,6 +14,8 @@ from tests.studies import browser
 
 def pytest_configure(config):
     """Refuse to skip in silence what was asked for: all kernels without the emulator, the report without a browser."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what tests of Ctrl-C send must arrive
     if os.environ.get("PYSCALE_EMULATOR") == "ON" and find_spec("pyscale._emulated") is None:
         raise pytest.UsageError("PYSCALE_EMULATOR is ON, but pyscale._emulated was not built: `make build`")
     if os.environ.get("PYSCALE_BROWSER") == "ON" and browser.lacking():
