@@ -19,7 +19,6 @@ from torch import Tensor
 from pyscale.stores.chunk_codec import CRC, blosc, decode, encode, memory_of
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.keys import layer_key
-from pyscale.stores.lock import LOCK
 from pyscale.stores.places import PARTIAL, Place, Stamp
 from pyscale.stores.sample_ids import encode_ids, hash_ids
 from pyscale.stores.store import SampleId
@@ -223,9 +222,14 @@ class StoreWriter:
         return ArrayWriter(self._place, name, metadata, whole * height)
 
     def _clear(self) -> None:
-        """Remove what an earlier run left, the lock apart."""
+        """Remove what an earlier run left, and nothing that is no part of a store.
+
+        The journal goes first, so that nothing is taken up that is half gone. The group's metadata stays until it is
+        written anew: what a writer leaves that is killed here is still known as an unfinished store.
+        """
+        self._place.remove(JOURNAL)
         for key in self._place.stamps():
-            if key != LOCK:
+            if _is_part(key) and key != METADATA:
                 self._place.remove(key)
 
     def _is_whole(self, key: str, metadata: ArrayMetadata) -> bool:
@@ -241,8 +245,18 @@ class StoreWriter:
 def remove_partial(place: Place) -> None:
     """Remove the files of which a writer that was killed had written a part."""
     for key in place.stamps():
-        if key.endswith(PARTIAL):
+        if key.endswith(PARTIAL) and _is_part(key):
             place.remove(key)
+
+
+def _is_part(key: str) -> bool:
+    """Return whether a key is one that stores have.
+
+    Example:
+        >>> _is_part("layers/conv1/c.0.0"), _is_part(".journal.json.part"), _is_part(".ssh/id")
+        (True, True, False)
+    """
+    return key.partition("/")[0].removesuffix(PARTIAL) in (LAYERS, SAMPLE_IDS, METADATA, JOURNAL)
 
 
 def tidy(place: Place) -> None:

@@ -191,6 +191,22 @@ def test_other_files_are_never_overwritten(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_other_files_at_an_address_are_never_removed():
+    place = ps.stores.places.place_of("memory://others")
+    place.write("table.csv", b"mine")
+    with pytest.raises(FileExistsError, match=r"memory://others is a folder with other files in it, such as table\.csv"):
+        extract("memory://others")
+    assert place.read("table.csv") == b"mine"
+
+
+def test_hidden_files_of_others_stay_where_they_are(tmp_path):
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/id").write_text("mine")
+    (tmp_path / ".profile.part").write_text("mine")
+    extract(tmp_path)
+    assert [(tmp_path / name).read_text() for name in (".ssh/id", ".profile.part")] == ["mine", "mine"]
+
+
 def test_chunks_take_a_part_of_a_batch_or_several(tmp_path):
     wide = nn.Sequential(nn.Linear(4, 300_000), nn.Linear(300_000, 2))
     store = ps.extract(wide, [torch.randn(12, 4) for _ in range(3)], tmp_path / "x.zarr", progress=False)

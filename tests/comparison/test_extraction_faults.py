@@ -100,6 +100,27 @@ def test_resume_false_begins_anew(tmp_path, whole):
     assert tree(path) == whole
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 5])
+@pytest.mark.parametrize("resume", [True, False])
+def test_beginning_anew_may_be_stopped_too(tmp_path, whole, monkeypatch, at, resume):
+    path, remove, count = tmp_path / "x.zarr", Folder.remove, []
+    with pytest.raises(RuntimeError):
+        extract(path, Failing(3, lambda: fail(RuntimeError())))
+
+    def stopped(self, key):
+        count.append(key)
+        if len(count) > at:
+            raise KeyboardInterrupt
+        remove(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "remove", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            extract(path, Failing(-1, None), resume=False)
+    extract(path, Failing(-1, None), resume=resume)
+    assert tree(path) == whole
+
+
 @pytest.mark.parametrize(
     "other", [batches(seed=1), batches(size=8), [images()[16:32], images()[:16]], batches(seed=0, size=16).dataset[:16]]
 )
