@@ -27,7 +27,14 @@ from pyscale.comparison.result import Comparison
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, left_as_found
 from pyscale.comparison.stored.checkpoint import Checkpoint
-from pyscale.comparison.stored.engine import BATCH, check_features, describe_stores, run_stores, stored_comparison
+from pyscale.comparison.stored.engine import (
+    BATCH,
+    check_batch_size,
+    check_features,
+    describe_stores,
+    run_stores,
+    stored_comparison,
+)
 from pyscale.comparison.stored.plan import left_for_comparison
 from pyscale.comparison.stored.sides import StoredSide, align, choose_layers
 from pyscale.distributed import Crew, gathered, local_device
@@ -130,6 +137,7 @@ def compare_many(
         memory=memory,
     )
     check_choice("sharding", sharding, ("auto", "none"))
+    check_batch_size(batch_size)
     with ExitStack() as stack:
         subjects = named_subjects(models, build, stack)
         chosen = by_name(layers, list(subjects), argument="layers")

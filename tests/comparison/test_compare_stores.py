@@ -334,11 +334,15 @@ def test_a_damaged_chunk_is_named(stores, tmp_path, damage):
 
 def test_too_few_samples_are_an_error():
     store = store_of("x", {"a": np.ones((3, 2))})
-    with pytest.raises(ValueError, match="fewer than 4 samples"):
+    with pytest.raises(
+        ValueError, match=r"no batch has the 4 samples that .* cka: batch_size is 32, and the stores have 3"
+    ):
         ps.compare_stores(store, store, **OPTIONS)
     for wrong in (0, 2.5, True):
         with pytest.raises(ValueError, match="batch_size is"):
             ps.compare_stores(store, store, batch_size=wrong, progress=False)
+        with pytest.raises(ValueError, match="batch_size is"):
+            ps.compare_many({"x": store}, batch_size=wrong, progress=False)
 
 
 def test_positions_need_the_shape(models, loader, tmp_path):

@@ -194,7 +194,9 @@ def test_other_files_are_never_overwritten(tmp_path):
 def test_other_files_at_an_address_are_never_removed():
     place = ps.stores.places.place_of("memory://others")
     place.write("table.csv", b"mine")
-    with pytest.raises(FileExistsError, match=r"memory://others is a folder with other files in it, such as table\.csv"):
+    with pytest.raises(
+        FileExistsError, match=r"memory://others is a folder with other files in it, such as table\.csv"
+    ):
         extract("memory://others")
     assert place.read("table.csv") == b"mine"
 

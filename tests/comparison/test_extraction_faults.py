@@ -159,6 +159,15 @@ def test_what_the_system_refuses_is_said_and_goes_on(tmp_path, whole, code, at):
     assert tree(path) == whole
 
 
+def test_what_the_loader_is_refused_is_not_put_down_to_the_store(tmp_path):
+    def missing():
+        yield images()[:16]
+        (tmp_path / "picture.jpg").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\] No such file or directory: '.*picture\.jpg'$"):
+        extract(tmp_path / "x.zarr", loader=missing())
+
+
 def test_a_disk_that_is_really_full(tmp_path):
     """A limit on the size of files stands for a full disk: the system itself refuses, in the middle of a write."""
     code = (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Literal
 
@@ -138,7 +137,7 @@ def extract(
                 else:
                     extraction = Extraction(writer, side, features=features, device=runs_on, crew=crew)
                     crew.broadcast(list(extraction.known))
-                    with _explained(place, writer), left_as_found(model, device=where):
+                    with left_as_found(model, device=where):
                         extraction.over(loader, max_batches, progress=progress)
                         writer.finish(_all_ids(ids, extraction, loader, writer))
         crew.arrive("written")
@@ -202,19 +201,3 @@ def _all_ids(
             stacklevel=4,
         )
     return None
-
-
-@contextmanager
-def _explained(place: Place, writer: StoreWriter) -> Iterator[None]:
-    """Say of what the system refuses how much is written already, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        samples = 0 if writer.progress is None else writer.progress.samples
-        raise OSError(
-            error.errno,
-            f"{error.strerror}, writing {place.address}; {samples} samples of it are whole and stay. Remove the cause "
-            f"and extract again with the same arguments, which goes on from there",
-        ) from error
