@@ -185,10 +185,12 @@ def compare_pair(
     crew = crew or Crew()
     blocks = [Block(x.layers, None if y is None else y.layers)]
     if options.mode == "exact":
-        batch_size = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
+        held = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
         blocks = exact_blocks(
-            x.layers, None if y is None else y.layers, options, batch_size, budget, (x.label, (y or x).label)
+            x.layers, None if y is None else y.layers, options, held, budget, (x.label, (y or x).label)
         )
+        if options.max_batches is None:  # which counts batches of the size that was asked for
+            batch_size = held
     description = {**describe_stores([x] if y is None else [x, y]), "options": asdict(replace(options, memory=None))}
     if not crew.alone:
         description["process"] = [crew.rank, crew.size]
