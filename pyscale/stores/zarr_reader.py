@@ -204,8 +204,19 @@ def visible_stamps(place: Place) -> dict[str, Stamp]:
 
 
 def read_node(place: Place, key: str) -> dict[str, Any]:
-    """Return one ``zarr.json``."""
+    """Return one ``zarr.json``; FileNotFoundError where there is none."""
     return parse_node(place.read(key, MOST_METADATA), f"{place.address}: {key}")
+
+
+def read_array(place: Place, key: str, subject: str) -> ArrayMetadata:
+    """Return the metadata of an array that the store's own attributes promise."""
+    try:
+        node = read_node(place, f"{key}/{METADATA}")
+    except FileNotFoundError as error:
+        raise DamagedStoreError(
+            f"{place.address}: {subject} lacks {key}/{METADATA}; copy the store again, or extract it anew"
+        ) from error
+    return parse_array(node, f"{place.address}: {subject}")
 
 
 def _open_ours(place: Place, stamps: Mapping[str, Stamp], ours: dict[str, Any]) -> Store:
@@ -228,7 +239,7 @@ def _open_ours(place: Place, stamps: Mapping[str, Stamp], ours: dict[str, Any]) 
     def ids() -> tuple[SampleId, ...] | None:
         if not identified:
             return None
-        metadata = parse_array(read_node(place, f"{SAMPLE_IDS}/{METADATA}"), f"{place.address}: {SAMPLE_IDS}")
+        metadata = read_array(place, SAMPLE_IDS, SAMPLE_IDS)
         kind = np.int64 if metadata.data_type == "int64" else np.uint8
         found = decode_ids(
             _whole(ZarrArray(place, SAMPLE_IDS, metadata, stamps, "the sample ids"), kind), place.address
@@ -243,7 +254,7 @@ def _open_ours(place: Place, stamps: Mapping[str, Stamp], ours: dict[str, Any]) 
 def _our_layer(place: Place, stamps: Mapping[str, Stamp], name: str) -> ZarrLayer:
     key = f"{LAYERS}/{layer_key(name)}"
     subject = f"layer {name!r}"
-    metadata = parse_array(read_node(place, f"{key}/{METADATA}"), f"{place.address}: {subject}")
+    metadata = read_array(place, key, subject)
     kind = metadata.attributes.get("dtype")
     if kind not in TYPES or metadata.data_type != ("uint16" if kind == "bfloat16" else kind):
         raise DamagedStoreError(f"{place.address}: {subject} has the type {kind!r} in {metadata.data_type}")

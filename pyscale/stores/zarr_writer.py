@@ -212,7 +212,11 @@ class StoreWriter:
         if ids is not None:
             self._write_ids(ids)
         self._settings |= {"samples": progress.samples, "ids": None if ids is None else hash_ids(ids)}
-        self._settings["inputs"] = {"first_batch": progress.first, "all": progress.inputs}
+        self._settings["inputs"] = {
+            "batches": progress.batches,
+            "first_batch": progress.first,
+            "all": progress.inputs,
+        }
         self._place.write(METADATA, self._group(complete=True))
         self._place.remove(JOURNAL)
 

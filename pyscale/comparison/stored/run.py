@@ -149,7 +149,7 @@ class StoredRun:
                 f"the last batch has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
                 f"on {self.options.metric}, so it is skipped",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         self.skipped += 1
 
