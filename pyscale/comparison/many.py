@@ -234,7 +234,7 @@ def _of_stores(
     if not crew.alone:
         described = {side.label: [side.rows, side.store.samples] for side in sides}
         crew.agree("compare_many", {**described, "options": asdict(options), "batch_size": batch_size})
-        budget = crew.on_first(lambda: budget)
+        budget = crew.on_first(lambda: budget) // (3 if options.mode == "exact" else 1)  # others' co-moments
         description["process"] = [crew.rank, crew.size]
     checkpoint = Checkpoint(cache, description, resume=resume)
     run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
