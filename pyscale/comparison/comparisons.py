@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,9 +54,15 @@ class Comparisons(Mapping[Key, Comparison]):
                 if name not in self.names or layers != self.layers(name):
                     raise ValueError(f"the comparison of {x!r} with {y!r} has other layers of {name!r} than its own")
 
-    def __getitem__(self, key: Key) -> Comparison:
-        """Return the comparison of two models, the first's layers as rows; KeyError where a name isn't known."""
-        x, y = key
+    def __getitem__(self, key: tuple[Any, Any]) -> Comparison:
+        """Return the comparison of two models, the first's layers as rows; KeyError where a name isn't known.
+
+        Names that were numbers, such as steps, may be asked for as numbers.
+        """
+        x, y = map(str, key)
+        for name in (x, y):
+            if name not in self.names:
+                raise KeyError(f"{name!r} is none of the models {', '.join(map(repr, self.names))}")
         found = self.held.get((x, y))
         return transposed(self.held[y, x]) if found is None else found
 

@@ -27,7 +27,14 @@ from pyscale.comparison.result import Comparison
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, left_as_found
 from pyscale.comparison.stored.checkpoint import Checkpoint
-from pyscale.comparison.stored.engine import BATCH, check_features, describe_stores, run_stores, stored_comparison
+from pyscale.comparison.stored.engine import (
+    BATCH,
+    check_batch_size,
+    check_features,
+    describe_stores,
+    run_stores,
+    stored_comparison,
+)
 from pyscale.comparison.stored.plan import left_for_comparison
 from pyscale.comparison.stored.sides import StoredSide, align, choose_layers
 from pyscale.distributed import Crew, gathered, local_device
@@ -130,6 +137,7 @@ def compare_many(
         memory=memory,
     )
     check_choice("sharding", sharding, ("auto", "none"))
+    check_batch_size(batch_size)
     with ExitStack() as stack:
         subjects = named_subjects(models, build, stack)
         chosen = by_name(layers, list(subjects), argument="layers")
@@ -226,7 +234,7 @@ def _of_stores(
     if not crew.alone:
         described = {side.label: [side.rows, side.store.samples] for side in sides}
         crew.agree("compare_many", {**described, "options": asdict(options), "batch_size": batch_size})
-        budget = crew.on_first(lambda: budget)
+        budget = crew.on_first(lambda: budget) // (3 if options.mode == "exact" else 1)  # others' co-moments
         description["process"] = [crew.rank, crew.size]
     checkpoint = Checkpoint(cache, description, resume=resume)
     run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyscale.comparison.batches import Batch, batch_ids
+from pyscale.stores.sample_ids import check_unique
 from pyscale.stores.store import SampleId, Store, StoredLayer
 
 
@@ -34,6 +35,7 @@ class ReplayedSide:
         self.skipped: dict[str, str] = {}
         self.dtypes = {str(layer.dtype).removeprefix("torch.") for layer in layers}
         self._places: dict[SampleId, int] | None = None
+        self._given: dict[SampleId, int] = {}  # in which batch
 
     @property
     def kind(self) -> str:
@@ -91,4 +93,8 @@ class ReplayedSide:
                 )
         if len(ids) != samples:
             raise ValueError(f"batch {batch.number} has {samples} samples and {len(ids)} ids")
+        check_unique(ids, f"batch {batch.number}")
+        for item in ids:  # a batch may be asked for again
+            if (before := self._given.setdefault(item, batch.number)) != batch.number:
+                raise ValueError(f"batches {before} and {batch.number} both have sample {item!r}; each must come once")
         return [self._places[item] for item in ids]

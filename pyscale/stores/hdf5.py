@@ -20,7 +20,7 @@ from pyscale.stores.dependencies import import_store_dependency
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.places import opened
 from pyscale.stores.raw_arrays import stamps_of
-from pyscale.stores.sample_ids import NAMES, ids_of_array
+from pyscale.stores.sample_ids import NAMES, check_ids_array, ids_of_array
 from pyscale.stores.store import SampleId, Store, StoredLayer
 from pyscale.stores.zarr_metadata import MOST_CHUNK
 
@@ -67,11 +67,14 @@ def open_hdf5(path: Path, address: str) -> Store:
         def ids() -> tuple[SampleId, ...] | None:
             samples = next(iter(layers.values())).samples
             found = next((dataset for name, dataset in datasets.items() if name in NAMES), None)
-            if found is None or found.shape != (samples,):
+            if found is None:
                 return None
+            strings = h5py.check_string_dtype(found.dtype) is not None
+            known = strings or found.dtype.kind in "iuS"
+            check_ids_array(found.shape, str(found.dtype), samples, address, known=known)
             with _damage_named(path):
                 _check(found, f"{path}: sample ids", size)
-                array = found.asstr()[:] if h5py.check_string_dtype(found.dtype) else found[:]
+                array = found.asstr()[:] if strings else found[:]
             return ids_of_array(np.asarray(array.tolist()), samples, address)
 
         return Store(address, layers, ids=ids, stamps=lambda: stamps_of(path), close=file.close)
@@ -96,8 +99,12 @@ def _damage_named(path: Path) -> Iterator[None]:
 def _layers(datasets: dict[str, Any], path: Path, size: int) -> dict[str, StoredLayer]:
     layers: dict[str, StoredLayer] = {}
     for name, dataset in datasets.items():
-        if dataset.dtype.byteorder == ">" or not dataset.ndim or name in NAMES:
+        if not dataset.ndim or name in NAMES:
             continue
+        if dataset.dtype.byteorder == ">" and dataset.dtype.kind == "f":
+            raise ValueError(
+                f"{path}: {name!r} holds big-endian numbers, which aren't read; save them as little-endian"
+            )
         kind = _TYPES.get(dataset.dtype.str[1:])
         if kind is not None:
             _check(dataset, f"{path}: {name!r}", size)

@@ -87,4 +87,8 @@ def _file_names(place: Folder, samples: int) -> tuple[SampleId, ...] | None:
     except FileNotFoundError:
         return None
     names = [line for line in text.splitlines() if line]
-    return as_ids(names, f"{FILE_NAMES} of {place.address}") if len(names) == samples else None
+    if len(names) != samples:
+        raise ValueError(
+            f"{FILE_NAMES} of {place.address} has {len(names)} lines; expected one for each of {samples} samples"
+        )
+    return as_ids(names, f"{FILE_NAMES} of {place.address}")

@@ -58,6 +58,11 @@ def open_store(path: str | PathLike[str]) -> Store:
     if place.path.is_dir():
         if (place.path / METADATA).exists():
             return open_zarr(place)
+        older = next((name for name in (".zgroup", ".zarray") if (place.path / name).exists()), None)
+        if older is not None:
+            raise ValueError(
+                f"{place.address} is a Zarr of format 2 (it has a {older}); format 3 is read: copy it to that"
+            )
         from pyscale.stores.npy_folder import open_folder
 
         return open_folder(place)

@@ -18,6 +18,8 @@ from pyscale.stores.keys import check_key
 PARTIAL = ".part"  # what a file is called until it is whole
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 
+_HOME = f"~{os.sep}"  # as shells take it; elsewhere "~" is part of a name
+
 
 class Stamp(NamedTuple):
     """What tells versions of a file apart."""
@@ -73,7 +75,7 @@ class Folder(Place):
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.address = os.fspath(path)
-        self.path = Path(path).resolve()
+        self.path = Path(path).expanduser().resolve() if self.address.startswith(_HOME) else Path(path).resolve()
 
     def read(self, key: str, most: int | None = None) -> bytes:
         """Return a file."""
@@ -202,7 +204,7 @@ class Remote(Place):
 
 def place_of(address: str | PathLike[str]) -> Place:
     """Return the place that a user means: a path, or an address of fsspec such as ``memory://acts.zarr``."""
-    text = os.fspath(address)
+    text = os.fspath(address) if isinstance(address, str | PathLike) else None
     if not isinstance(text, str) or not text:
         raise TypeError(f"address is {address!r}; expected a path, or an address such as 's3://bucket/acts.zarr'")
     if text.startswith("file://"):

@@ -14,11 +14,21 @@ import torch
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.places import opened, read_at
 from pyscale.stores.raw_arrays import RawLayer, stamps_of
-from pyscale.stores.sample_ids import NAMES, as_ids
+from pyscale.stores.sample_ids import NAMES, as_ids, check_ids_array
 from pyscale.stores.store import SampleId, Store, StoredLayer
 
 _PREFIX = struct.Struct("<Q")
 _MOST_HEADER = 100_000_000  # bytes: the format's own limit
+_ID_TYPES = {
+    "I8": "<i1",
+    "U8": "<u1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "I64": "<i8",
+    "U64": "<u8",
+}
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -26,11 +36,11 @@ def open_safetensors(path: Path, address: str) -> Store:
     """Open a ``.safetensors`` file: a layer a tensor of floating-point numbers."""
     header, start, size = _read_header(path)
     layers: dict[str, StoredLayer] = {}
-    ids_at: tuple[int, int] | None = None
+    ids_at: tuple[int, str, tuple[int, ...]] | None = None
     for name, entry in header.items():
         kind, shape, begin, end = _checked(entry, f"{path}: {name!r}", size - start)
-        if kind == "I64" and name in NAMES and len(shape) == 1:
-            ids_at = start + begin, shape[0]
+        if name in NAMES and kind not in _TYPES:
+            ids_at = start + begin, kind, shape
         elif kind in _TYPES and shape:
             if end - begin != math.prod(shape) * _TYPES[kind].itemsize:
                 raise DamagedStoreError(f"{path}: {name!r} has shape {shape} and {end - begin} bytes")
@@ -39,10 +49,13 @@ def open_safetensors(path: Path, address: str) -> Store:
     def ids() -> tuple[SampleId, ...] | None:
         if ids_at is None:
             return None
+        at, kind, shape = ids_at
+        samples = next(iter(layers.values())).samples
+        check_ids_array(shape, kind, samples, address, known=kind in _ID_TYPES)
+        out = np.empty(samples, dtype=_ID_TYPES[kind])
         with opened(path) as (file, _):
-            out = np.empty(ids_at[1], dtype=np.int64)
             if len(out):
-                read_at(file, ids_at[0], out.view(np.uint8).data)
+                read_at(file, at, out.view(np.uint8).data)
         return as_ids(out, f"sample ids of {address}")
 
     return Store(address, layers, ids=ids, stamps=lambda: stamps_of(path))
@@ -82,7 +95,7 @@ def _checked(entry: Any, where: str, there: int) -> tuple[str, tuple[int, ...], 
     if len(offsets) != 2 or not offsets[0] <= offsets[1] <= there or not isinstance(kind, str):
         raise DamagedStoreError(f"{where} should lie at {offsets} of {there} bytes: the file was cut short")
     shape = tuple(entry["shape"])
-    item = {"I64": 8}.get(kind) or (_TYPES[kind].itemsize if kind in _TYPES else 0)
+    item = _TYPES[kind].itemsize if kind in _TYPES else int(_ID_TYPES.get(kind, "<i0")[2:])
     if item * math.prod(shape) > offsets[1] - offsets[0]:
         raise DamagedStoreError(f"{where} has shape {shape} and {offsets[1] - offsets[0]} bytes")
     return kind, shape, offsets[0], offsets[1]

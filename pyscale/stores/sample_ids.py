@@ -75,13 +75,33 @@ def decode_ids(array: np.ndarray[Any, Any], address: str) -> tuple[SampleId, ...
         raise DamagedStoreError(f"{address} has damaged sample ids: {error}") from error
 
 
-def ids_of_array(array: np.ndarray[Any, Any], samples: int, address: str) -> tuple[SampleId, ...] | None:
-    """Return the ids in an array of somebody else's file, or None where it holds something else."""
-    if array.shape != (samples,) or array.dtype.kind not in "iuUS":
-        return None
+def ids_of_array(array: np.ndarray[Any, Any], samples: int, address: str) -> tuple[SampleId, ...]:
+    """Return the ids in an array of somebody else's file.
+
+    Raises:
+        ValueError: It holds something else: samples would silently go by their places.
+    """
+    check_ids_array(array.shape, str(array.dtype), samples, address, known=array.dtype.kind in "iuUS")
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     return as_ids(array, f"sample ids of {address}")
+
+
+def check_ids_array(shape: Sequence[int], kind: str, samples: int, address: str, *, known: bool = True) -> None:
+    """Raise ValueError unless an array that is called as ids are can hold one for each sample.
+
+    Args:
+        shape: Of the array.
+        kind: What its type is called.
+        samples: How many there are.
+        address: What errors call the store.
+        known: Whether the type is one of ids.
+    """
+    if not known or tuple(shape) != (samples,):
+        raise ValueError(
+            f"sample ids of {address} have shape {tuple(shape)} and type {kind}; expected a whole number or a string "
+            f"for each of {samples} samples (arrays called {', '.join(NAMES)} are taken for ids)"
+        )
 
 
 def places_of(ids: Sequence[SampleId], of: Store) -> list[int] | None:

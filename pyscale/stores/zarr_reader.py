@@ -17,7 +17,7 @@ from pyscale.stores.chunk_codec import decode, memory_of
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.keys import check_key, layer_key
 from pyscale.stores.places import Place, Stamp
-from pyscale.stores.sample_ids import NAMES, as_ids, decode_ids, hash_ids
+from pyscale.stores.sample_ids import NAMES, as_ids, check_ids_array, decode_ids, hash_ids
 from pyscale.stores.store import SampleId, Store, StoredLayer
 from pyscale.stores.zarr_metadata import METADATA, MOST_METADATA, ArrayMetadata, parse_array, parse_node
 
@@ -174,19 +174,26 @@ def open_zarr(place: Place) -> Store:
     if isinstance(ours, dict):
         return _open_ours(place, stamps, ours)
     layers: dict[str, StoredLayer] = {}
-    ids_array: ZarrArray | None = None
+    ids_at: tuple[str, str, dict[str, Any]] | None = None
     for name, key, node in _nodes(place, stamps, root):
         if node.get("node_type") != "array" or not node.get("shape"):
             continue
         kind = node.get("data_type")
-        if kind == "int64" and name in NAMES:
-            ids_array = ZarrArray(place, key, parse_array(node, f"{place.address}: {name}"), stamps, name)
+        if name in NAMES and kind not in TYPES:
+            ids_at = name, key, node
         elif kind in TYPES:
             array = ZarrArray(place, key, parse_array(node, f"{place.address}: {name}"), stamps, f"layer {name!r}")
             layers[name] = ZarrLayer(name, array, TYPES[kind])
 
     def ids() -> tuple[SampleId, ...] | None:
-        return None if ids_array is None else as_ids(_whole(ids_array, np.int64), f"sample ids of {place.address}")
+        if ids_at is None:
+            return None
+        name, key, node = ids_at
+        metadata = parse_array(node, f"{place.address}: {name}")
+        samples, kind = next(iter(layers.values())).samples, metadata.data_type
+        check_ids_array(metadata.shape, kind, samples, place.address, known="int" in kind)
+        numbers = _whole(ZarrArray(place, key, metadata, stamps, name), np.dtype(kind).type)
+        return as_ids(numbers, f"sample ids of {place.address}")
 
     return Store(place.address, layers, ids=ids, stamps=lambda: visible_stamps(place))
 
@@ -197,8 +204,19 @@ def visible_stamps(place: Place) -> dict[str, Stamp]:
 
 
 def read_node(place: Place, key: str) -> dict[str, Any]:
-    """Return one ``zarr.json``."""
+    """Return one ``zarr.json``; FileNotFoundError where there is none."""
     return parse_node(place.read(key, MOST_METADATA), f"{place.address}: {key}")
+
+
+def read_array(place: Place, key: str, subject: str) -> ArrayMetadata:
+    """Return the metadata of an array that the store's own attributes promise."""
+    try:
+        node = read_node(place, f"{key}/{METADATA}")
+    except FileNotFoundError as error:
+        raise DamagedStoreError(
+            f"{place.address}: {subject} lacks {key}/{METADATA}; copy the store again, or extract it anew"
+        ) from error
+    return parse_array(node, f"{place.address}: {subject}")
 
 
 def _open_ours(place: Place, stamps: Mapping[str, Stamp], ours: dict[str, Any]) -> Store:
@@ -221,7 +239,7 @@ def _open_ours(place: Place, stamps: Mapping[str, Stamp], ours: dict[str, Any]) 
     def ids() -> tuple[SampleId, ...] | None:
         if not identified:
             return None
-        metadata = parse_array(read_node(place, f"{SAMPLE_IDS}/{METADATA}"), f"{place.address}: {SAMPLE_IDS}")
+        metadata = read_array(place, SAMPLE_IDS, SAMPLE_IDS)
         kind = np.int64 if metadata.data_type == "int64" else np.uint8
         found = decode_ids(
             _whole(ZarrArray(place, SAMPLE_IDS, metadata, stamps, "the sample ids"), kind), place.address
@@ -236,7 +254,7 @@ def _open_ours(place: Place, stamps: Mapping[str, Stamp], ours: dict[str, Any]) 
 def _our_layer(place: Place, stamps: Mapping[str, Stamp], name: str) -> ZarrLayer:
     key = f"{LAYERS}/{layer_key(name)}"
     subject = f"layer {name!r}"
-    metadata = parse_array(read_node(place, f"{key}/{METADATA}"), f"{place.address}: {subject}")
+    metadata = read_array(place, key, subject)
     kind = metadata.attributes.get("dtype")
     if kind not in TYPES or metadata.data_type != ("uint16" if kind == "bfloat16" else kind):
         raise DamagedStoreError(f"{place.address}: {subject} has the type {kind!r} in {metadata.data_type}")

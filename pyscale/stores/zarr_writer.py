@@ -8,9 +8,10 @@ was written, so an interrupted store that was finished later is equal byte by by
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 import torch
@@ -19,13 +20,13 @@ from torch import Tensor
 from pyscale.stores.chunk_codec import CRC, blosc, decode, encode, memory_of
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.keys import layer_key
-from pyscale.stores.lock import LOCK
 from pyscale.stores.places import PARTIAL, Place, Stamp
 from pyscale.stores.sample_ids import encode_ids, hash_ids
 from pyscale.stores.store import SampleId
 from pyscale.stores.zarr_metadata import METADATA, ArrayMetadata, group_json, parse_array
 from pyscale.stores.zarr_reader import FORMAT, LAYERS, SAMPLE_IDS, VERSION, read_node
 
+Parameters = ParamSpec("Parameters")
 JOURNAL = ".journal.json"
 _LARGE = 4 * 2**20  # bytes of a chunk that a batch is divided into
 _SMALL = 2**20  # bytes of a chunk that takes several batches, which are held until it is whole
@@ -103,6 +104,28 @@ class ArrayWriter:
         self.written += len(chunk)
 
 
+def _explaining(
+    method: Callable[Concatenate[StoreWriter, Parameters], None],
+) -> Callable[Concatenate[StoreWriter, Parameters], None]:
+    """Say of what the system refuses a writer how much is written already, and what to do."""
+
+    @wraps(method)
+    def explained(self: StoreWriter, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            samples = 0 if self.progress is None else self.progress.samples
+            raise OSError(
+                error.errno,
+                f"{error.strerror}, writing {self.address}; {samples} samples of it are whole and stay. Remove the "
+                f"cause and extract again with the same arguments, which goes on from there",
+            ) from error
+
+    return explained
+
+
 class StoreWriter:
     """A store that is being written.
 
@@ -112,11 +135,12 @@ class StoreWriter:
         unfinished: The attributes of an unfinished store that is to be taken up; None begins anew.
 
     Attributes:
+        address: What the user calls the place.
         progress: How far it has come; None at the beginning.
     """
 
     def __init__(self, place: Place, settings: Mapping[str, Any], unfinished: Mapping[str, Any] | None = None) -> None:
-        self._place = place
+        self._place, self.address = place, place.address
         self._settings = dict(settings)
         self._arrays: dict[str, ArrayWriter] = {}
         self.progress = None if unfinished is None else self._read_journal()
@@ -140,11 +164,13 @@ class StoreWriter:
         """First samples that need not be computed again: all layers have them."""
         return min((array.written for array in self._arrays.values()), default=0)
 
+    @_explaining
     def set_layers(self, names: Sequence[str], skipped: Mapping[str, str]) -> None:
         """Write down which layers there are, and why others aren't there."""
         self._settings |= {"layers": list(names), "skipped": dict(skipped)}
         self._place.write(METADATA, self._group(complete=False))
 
+    @_explaining
     def append(self, name: str, rows: Tensor) -> None:
         """Add contiguous samples of a layer, on the CPU; the first decide on its shape, type, chunks and codecs."""
         numbers = rows.view(torch.int16).numpy().view(np.uint16) if rows.dtype == torch.bfloat16 else rows.numpy()
@@ -162,6 +188,7 @@ class StoreWriter:
             )
         array.append(numbers)
 
+    @_explaining
     def record(self, progress: Progress) -> None:
         """Write down that all of these batches have been appended."""
         self.progress = progress
@@ -171,6 +198,7 @@ class StoreWriter:
         """Samples of a layer in whole chunks."""
         return self._arrays[name].written if name in self._arrays else 0
 
+    @_explaining
     def finish(self, ids: Sequence[SampleId] | None) -> None:
         """Write what is held, the ids, and at last that the store is complete."""
         progress = self.progress
@@ -184,7 +212,11 @@ class StoreWriter:
         if ids is not None:
             self._write_ids(ids)
         self._settings |= {"samples": progress.samples, "ids": None if ids is None else hash_ids(ids)}
-        self._settings["inputs"] = {"first_batch": progress.first, "all": progress.inputs}
+        self._settings["inputs"] = {
+            "batches": progress.batches,
+            "first_batch": progress.first,
+            "all": progress.inputs,
+        }
         self._place.write(METADATA, self._group(complete=True))
         self._place.remove(JOURNAL)
 
@@ -223,9 +255,14 @@ class StoreWriter:
         return ArrayWriter(self._place, name, metadata, whole * height)
 
     def _clear(self) -> None:
-        """Remove what an earlier run left, the lock apart."""
+        """Remove what an earlier run left, and nothing that is no part of a store.
+
+        The journal goes first, so that nothing is taken up that is half gone. The group's metadata stays until it is
+        written anew: what a writer leaves that is killed here is still known as an unfinished store.
+        """
+        self._place.remove(JOURNAL)
         for key in self._place.stamps():
-            if key != LOCK:
+            if _is_part(key) and key != METADATA:
                 self._place.remove(key)
 
     def _is_whole(self, key: str, metadata: ArrayMetadata) -> bool:
@@ -241,8 +278,18 @@ class StoreWriter:
 def remove_partial(place: Place) -> None:
     """Remove the files of which a writer that was killed had written a part."""
     for key in place.stamps():
-        if key.endswith(PARTIAL):
+        if key.endswith(PARTIAL) and _is_part(key):
             place.remove(key)
+
+
+def _is_part(key: str) -> bool:
+    """Return whether a key is one that stores have.
+
+    Example:
+        >>> _is_part("layers/conv1/c.0.0"), _is_part(".journal.json.part"), _is_part(".ssh/id")
+        (True, True, False)
+    """
+    return key.partition("/")[0].removesuffix(PARTIAL) in (LAYERS, SAMPLE_IDS, METADATA, JOURNAL)
 
 
 def tidy(place: Place) -> None:

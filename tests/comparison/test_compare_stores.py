@@ -302,6 +302,40 @@ def test_a_state_that_can_not_be_written_is_said_once(tmp_path, monkeypatch):
     assert len(caught) == 1
 
 
+def test_a_cache_that_is_no_folder_costs_no_result(tmp_path):
+    (tmp_path / "file").write_text("")
+    stores = store_of("x", data(0, a=(20,))), store_of("y", data(1, c=(11,)))
+    found = ps.compare_stores(*stores, cache=tmp_path / "file", **OPTIONS)
+    assert np.array_equal(found.values, ps.compare_stores(*stores, **OPTIONS).values)
+
+
+@pytest.mark.parametrize("metric", ["cca", "procrustes"])
+def test_max_batches_counts_batches_of_the_size_asked_for(metric):
+    x, y = (np.random.default_rng(seed).normal(size=(90, 4)) for seed in (0, 1))
+    stores, parts = (
+        (store_of("x", {"a": x}), store_of("y", {"a": y})),
+        (store_of("x", {"a": x[:24]}), store_of("y", {"a": y[:24]})),
+    )
+    found = ps.compare_stores(*stores, metric=metric, batch_size=12, max_batches=2, progress=False)
+    assert found.meta["samples"] == 24
+    expected = ps.compare_stores(*parts, metric=metric, progress=False)
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "compared",
+    [
+        lambda store: ps.compare_stores(store, store, batch_size=32, progress=False),
+        lambda store: ps.compare_many({"x": store}, batch_size=32, progress=False),
+    ],
+)
+def test_a_last_batch_that_is_too_small_is_said_to_who_called(compared):
+    store = store_of("x", {"a": np.random.default_rng(0).normal(size=(35, 4))})
+    with pytest.warns(UserWarning, match="the last batch has 3 samples") as caught:
+        compared(store)
+    assert caught[0].filename == __file__
+
+
 def test_a_store_that_changes_while_it_is_read_is_an_error(stores, tmp_path, monkeypatch):
     import shutil
 
@@ -334,11 +368,15 @@ def test_a_damaged_chunk_is_named(stores, tmp_path, damage):
 
 def test_too_few_samples_are_an_error():
     store = store_of("x", {"a": np.ones((3, 2))})
-    with pytest.raises(ValueError, match="fewer than 4 samples"):
+    with pytest.raises(
+        ValueError, match=r"no batch has the 4 samples that .* cka: batch_size is 32, and the stores have 3"
+    ):
         ps.compare_stores(store, store, **OPTIONS)
     for wrong in (0, 2.5, True):
         with pytest.raises(ValueError, match="batch_size is"):
             ps.compare_stores(store, store, batch_size=wrong, progress=False)
+        with pytest.raises(ValueError, match="batch_size is"):
+            ps.compare_many({"x": store}, batch_size=wrong, progress=False)
 
 
 def test_positions_need_the_shape(models, loader, tmp_path):

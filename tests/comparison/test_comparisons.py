@@ -120,6 +120,16 @@ def test_other_layers_make_no_sequence(found):
         ps.compare_many({"a": mlp(4, 3)}, vectors(8), progress=False).trajectory()
 
 
+def test_names_are_looked_up_as_they_were_given():
+    models = {step: InPlaceNet(6, seed=step) for step in (1, 200)}
+    result = ps.compare_many(models, pictures(8, 8), progress=False)
+    assert result[1, 200] == result["1", "200"]
+    assert (1, 200) in result
+    assert result.get((1, 3)) is None
+    with pytest.raises(KeyError, match="'3' is none of the models '1', '200'"):
+        result[1, 3]
+
+
 def test_tables_hold_every_number(found):
     frame = found.to_pandas()
     assert len(frame) == 9

@@ -138,8 +138,9 @@ def test_ids_must_be_as_many_as_samples(tmp_path):
 
 def test_a_shuffling_loader_without_ids_is_warned_about(tmp_path):
     loader = DataLoader(images(), batch_size=16, shuffle=True)
-    with pytest.warns(UserWarning, match="loader shuffles and its batches have no ids"):
-        extract(tmp_path / "x.zarr", loader=loader)
+    with pytest.warns(UserWarning, match="loader shuffles and its batches have no ids") as caught:
+        ps.extract(Network(), loader, tmp_path / "x.zarr", progress=False)
+    assert caught[0].filename == __file__
 
 
 def test_the_model_is_left_as_it_was(tmp_path):
@@ -172,11 +173,21 @@ def test_a_finished_store_of_other_settings_is_never_overwritten(tmp_path):
         "other max_batches": {"max_batches": 2},
         "other sample_ids": {"sample_ids": range(1, SAMPLES + 1)},
         "first batch is another one": {"loader": batches(seed=1)},
+        "a complete store of 4 batches, and loader has 5": {"loader": [*batches(), images()[:2]]},
     }
     for message, options in differing.items():
         with pytest.raises(ValueError, match=message):
             extract(path, **{"sample_ids": range(SAMPLES), **options})
     assert tree(path) == before
+
+
+def test_metadata_that_is_gone_is_named(tmp_path):
+    for lost, subject in (("layers/conv", "layer 'conv'"), ("sample_ids", "sample_ids")):
+        path = tmp_path / lost.replace("/", "-")
+        extract(path, sample_ids=range(SAMPLES))
+        (path / lost / "zarr.json").unlink()
+        with pytest.raises(ps.stores.DamagedStoreError, match=rf"{subject} lacks {lost}/zarr\.json"):
+            _ = ps.open_store(path).ids
 
 
 def test_other_files_are_never_overwritten(tmp_path):
@@ -189,6 +200,24 @@ def test_other_files_are_never_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match="something else wrote"):
         extract(tmp_path / "z.zarr")
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_other_files_at_an_address_are_never_removed():
+    place = ps.stores.places.place_of("memory://others")
+    place.write("table.csv", b"mine")
+    with pytest.raises(
+        FileExistsError, match=r"memory://others is a folder with other files in it, such as table\.csv"
+    ):
+        extract("memory://others")
+    assert place.read("table.csv") == b"mine"
+
+
+def test_hidden_files_of_others_stay_where_they_are(tmp_path):
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/id").write_text("mine")
+    (tmp_path / ".profile.part").write_text("mine")
+    extract(tmp_path)
+    assert [(tmp_path / name).read_text() for name in (".ssh/id", ".profile.part")] == ["mine", "mine"]
 
 
 def test_chunks_take_a_part_of_a_batch_or_several(tmp_path):

@@ -100,6 +100,27 @@ def test_resume_false_begins_anew(tmp_path, whole):
     assert tree(path) == whole
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 5])
+@pytest.mark.parametrize("resume", [True, False])
+def test_beginning_anew_may_be_stopped_too(tmp_path, whole, monkeypatch, at, resume):
+    path, remove, count = tmp_path / "x.zarr", Folder.remove, []
+    with pytest.raises(RuntimeError):
+        extract(path, Failing(3, lambda: fail(RuntimeError())))
+
+    def stopped(self, key):
+        count.append(key)
+        if len(count) > at:
+            raise KeyboardInterrupt
+        remove(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "remove", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            extract(path, Failing(-1, None), resume=False)
+    extract(path, Failing(-1, None), resume=resume)
+    assert tree(path) == whole
+
+
 @pytest.mark.parametrize(
     "other", [batches(seed=1), batches(size=8), [images()[16:32], images()[:16]], batches(seed=0, size=16).dataset[:16]]
 )
@@ -136,6 +157,15 @@ def test_what_the_system_refuses_is_said_and_goes_on(tmp_path, whole, code, at):
         assert not settled(path)
     extract(path, Failing(-1, None))
     assert tree(path) == whole
+
+
+def test_what_the_loader_is_refused_is_not_put_down_to_the_store(tmp_path):
+    def missing():
+        yield images()[:16]
+        (tmp_path / "picture.jpg").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\] No such file or directory: '.*picture\.jpg'$"):
+        extract(tmp_path / "x.zarr", loader=missing())
 
 
 def test_a_disk_that_is_really_full(tmp_path):

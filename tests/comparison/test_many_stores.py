@@ -83,6 +83,21 @@ def test_samples_that_a_store_lacks_are_named(nets, tmp_path):
         ps.compare_many(mixed, with_ids(batches), forward=call, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [([*range(31), 3], r"batches 0 and 1 both have sample 3"), ([*range(31), 20], r"batch 1 has the id 20 twice")],
+)
+def test_samples_that_come_twice_are_named(nets, tmp_path, ids, message):
+    batches = pictures(16, 16)
+    ps.extract(nets["wide"], with_ids(batches), tmp_path / "w.zarr", forward=call, progress=False)
+    mixed = {"narrow": nets["narrow"], "wide": tmp_path / "w.zarr"}
+    again = [
+        {**batch, "id": torch.tensor(ids[k : k + 16])} for k, batch in zip((0, 16), with_ids(batches), strict=True)
+    ]
+    with pytest.raises(ValueError, match=message):
+        ps.compare_many(mixed, again, forward=call, progress=False)
+
+
 def test_loaders_and_stores_of_other_lengths_are_refused(nets, stores):
     mixed = {"narrow": nets["narrow"], "wide": stores["wide"]}  # of 43 samples
     with pytest.raises(ValueError, match=r"loader gave 32 samples and wide \(.*\) has 43"):

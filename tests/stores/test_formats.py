@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -91,6 +92,75 @@ def test_ids_of_an_hdf5_file_may_be_strings(tmp_path):
         file["conv"], file["ids"] = CONV, NAMES
     with ps.open_store(tmp_path / "x.hdf5") as store:
         assert list(store.ids) == NAMES
+
+
+@pytest.mark.parametrize(
+    "ids", [np.arange(SAMPLES - 1), np.arange(SAMPLES)[:, None], np.arange(SAMPLES).astype(np.complex64)]
+)
+@pytest.mark.parametrize("kind", ["npz", "npy", "hdf5", "zarr", "safetensors"])
+def test_ids_that_are_none_are_refused(tmp_path, kind, ids):
+    """Samples that silently went by their places would be compared with others than they are."""
+    import h5py
+
+    path = tmp_path / f"x.{kind}"
+    if kind == "npz":
+        np.savez(path, conv=CONV, ids=ids)
+    elif kind == "npy":
+        path.mkdir()
+        for name, array in {"conv": CONV, "ids": ids}.items():
+            np.save(path / f"{name}.npy", array)
+    elif kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["conv"], file["ids"] = CONV, ids
+    elif kind == "zarr":
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        group.create_array("conv", data=CONV)
+        group.create_array("ids", data=ids)
+    else:
+        save_file({"conv": torch.from_numpy(CONV), "ids": torch.from_numpy(ids)}, path)
+    with ps.open_store(path) as store, pytest.raises(ValueError, match=r"ids.* (expected|type 'complex64')"):
+        _ = store.ids
+
+
+def test_what_would_be_passed_over_silently_is_refused(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["conv"], file["head"] = CONV, HEAD.astype(">f8")
+    with pytest.raises(ValueError, match="'head' holds big-endian numbers"):
+        ps.open_store(tmp_path / "x.h5")
+    zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2).create_array("conv", data=CONV)
+    with pytest.raises(ValueError, match=r"x\.zarr is a Zarr of format 2 \(it has a \.zgroup\); format 3 is read"):
+        ps.open_store(tmp_path / "x.zarr")
+
+
+def test_paths_begin_at_home_where_they_say_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "x.npy", HEAD)
+    np.save(tmp_path / "~x.npy", CONV)
+    assert ps.open_store("~/x.npy").layers["x"].shape == HEAD.shape
+    assert ps.open_store("~x.npy").layers["~x"].shape == CONV.shape
+    with pytest.raises(TypeError, match="address is 3; expected a path"):
+        ps.open_store(3)
+
+
+def test_file_names_of_other_pictures_are_refused(tmp_path):
+    path = WRITERS["thingsvision"](tmp_path)
+    (path / "file_names.txt").write_text("one.jpg\ntwo.jpg\n")
+    with pytest.raises(ValueError, match=r"file_names\.txt of .* has 2 lines; expected one for each of 21 samples"):
+        _ = ps.open_store(path).ids
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "int32", "uint64"])
+def test_ids_are_numbers_of_any_width(tmp_path, kind):
+    ids = np.arange(SAMPLES, dtype=kind)[::-1].copy()
+    save_file({"conv": torch.from_numpy(CONV), "ids": torch.from_numpy(ids)}, tmp_path / "x.safetensors")
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=3)
+    group.create_array("conv", data=CONV)
+    group.create_array("ids", data=ids)
+    for name in ("x.safetensors", "x.zarr"):
+        assert ps.open_store(tmp_path / name).ids == tuple(ids.tolist())
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from pyscale.comparison.batches import Forward, check_loader, shuffles
+from pyscale.comparison.batches import Forward, check_loader, count_batches, shuffles
 from pyscale.comparison.extraction.digests import batch_digest
 from pyscale.comparison.extraction.extracting import Extraction
 from pyscale.comparison.extraction.settings import Existing, check_same, describe_settings, find_existing
@@ -54,7 +53,8 @@ def extract(
     A run that is stopped, however that comes about, leaves a store that says that it is unfinished. The same call goes
     on from its last whole chunks, and ends with the same bytes as a run that was not stopped, if model, data and
     machine give the same bits. Batches that are done are drawn from the loader again, but not computed. Where a
-    finished store of the same settings is there, it is returned as it is.
+    finished store of the same settings is there, it is returned as it is. Its first batch and the number of batches are
+    looked at, not all of its inputs; and of ``forward`` the name, not what it computes.
 
     Under torchrun, or in any ``torch.distributed`` process group, the processes share the batches: each computes its
     own and rank 0 writes all, in their order, so that the store is that of one process. ``path`` must be a place that
@@ -72,7 +72,7 @@ def extract(
         forward: ``forward(model, batch)``, to be called instead of the rules of :func:`pyscale.compare`.
         device: Where the model runs; None is where it is.
         max_batches: Stop after that many.
-        resume: Go on with an unfinished store of the same settings; False begins anew.
+        resume: Go on with an unfinished store of the same settings; False begins it anew. A finished one stays.
         sharding: "none" extracts on this process alone, whatever others there are.
         progress: Show a progress bar, on rank 0.
 
@@ -138,7 +138,7 @@ def extract(
                 else:
                     extraction = Extraction(writer, side, features=features, device=runs_on, crew=crew)
                     crew.broadcast(list(extraction.known))
-                    with _explained(place, writer), left_as_found(model, device=where):
+                    with left_as_found(model, device=where):
                         extraction.over(loader, max_batches, progress=progress)
                         writer.finish(_all_ids(ids, extraction, loader, writer))
         crew.arrive("written")
@@ -155,7 +155,7 @@ def _writer(place: Place, settings: dict[str, Any], loader: Iterable[Any], *, re
     if existing is not None and (existing.complete or resume):
         check_same(place.address, existing, settings)
     if existing is not None and existing.complete:
-        _check_first_batch(place, existing, loader)
+        _check_inputs(place, existing, loader, settings["max_batches"])
         return None
     return StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
 
@@ -169,12 +169,18 @@ def _check_features(features: Features) -> None:
     check_choice("features", features, ("flatten", "pool"))
 
 
-def _check_first_batch(place: Place, existing: Existing, loader: Iterable[Any]) -> None:
-    """Raise ValueError where the loader's first batch isn't the one that a finished store begins with."""
+def _check_inputs(place: Place, existing: Existing, loader: Iterable[Any], max_batches: int | None) -> None:
+    """Raise ValueError where a finished store has other batches: another number of them, or another first one."""
     recorded = existing.attributes.get("inputs")
     batches = iter(loader)
     if batches is loader or not isinstance(recorded, dict):
         return  # a generator, which would lose its first batch
+    count, stored = count_batches(loader, max_batches), recorded.get("batches")
+    if None not in (count, stored) and count != stored:
+        raise ValueError(
+            f"{place.address} is a complete store of {stored} batches, and loader has {count}; choose a new name, or "
+            f"remove it first"
+        )
     first = next(batches, None)
     if first is None or batch_digest("", first) != recorded.get("first_batch"):
         raise ValueError(
@@ -199,22 +205,6 @@ def _all_ids(
             "loader shuffles and its batches have no ids: nobody will know which sample a row is; use shuffle=False, "
             "batches that are dicts with an 'id', or sample_ids=",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return None
-
-
-@contextmanager
-def _explained(place: Place, writer: StoreWriter) -> Iterator[None]:
-    """Say of what the system refuses how much is written already, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        samples = 0 if writer.progress is None else writer.progress.samples
-        raise OSError(
-            error.errno,
-            f"{error.strerror}, writing {place.address}; {samples} samples of it are whole and stay. Remove the cause "
-            f"and extract again with the same arguments, which goes on from there",
-        ) from error

@@ -13,9 +13,9 @@ from pyscale.comparison.batches import Forward
 from pyscale.comparison.extraction.digests import model_digest
 from pyscale.comparison.layers import Selection
 from pyscale.comparison.wrappers import unwrap
-from pyscale.stores.places import Folder, Place
+from pyscale.stores.places import PARTIAL, Place
 from pyscale.stores.zarr_metadata import METADATA
-from pyscale.stores.zarr_reader import FORMAT, VERSION, read_node
+from pyscale.stores.zarr_reader import FORMAT, HIDDEN, VERSION, read_node
 
 _SAID = {
     "model": "model",
@@ -74,8 +74,12 @@ def find_existing(place: Place) -> Existing | None:
     try:
         node = read_node(place, METADATA)
     except FileNotFoundError:
-        if isinstance(place, Folder) and any(not key.startswith(".") for key in place.stamps()):
-            raise FileExistsError(f"{place.address} is a folder with other files in it; choose a new name") from None
+        begun = METADATA + PARTIAL  # all that a writer left that was killed in its first write
+        foreign = next((key for key in place.stamps() if not key.startswith(HIDDEN) and key != begun), None)
+        if foreign is not None:
+            raise FileExistsError(
+                f"{place.address} is a folder with other files in it, such as {foreign}; choose a new name"
+            ) from None
         return None
     ours = node.get("attributes", {}).get("pyscale")
     if not isinstance(ours, dict) or (ours.get("format"), ours.get("version")) != (FORMAT, VERSION):

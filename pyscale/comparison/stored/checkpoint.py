@@ -8,6 +8,7 @@ import json
 import os
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ class Checkpoint:
         """Forget the state of a comparison that is done, and what was left of writing it by those that were killed."""
         if self._failed:
             return
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):  # as when there was none to take up
+            self.path.unlink()
         for left in self.path.parent.glob(f".{self.path.name}.*"):
             left.unlink(missing_ok=True)
 

@@ -127,8 +127,7 @@ def compare_stores(
         max_batches=max_batches,
         memory=memory,
     )
-    if type(batch_size) is not int or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
+    check_batch_size(batch_size)
     check_choice("sharding", sharding, ("auto", "none"))
     chosen = layers if layers is None or isinstance(layers, str | type) else list(layers)  # it chooses twice
     with ExitStack() as stack:
@@ -186,10 +185,12 @@ def compare_pair(
     crew = crew or Crew()
     blocks = [Block(x.layers, None if y is None else y.layers)]
     if options.mode == "exact":
-        batch_size = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
+        held = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
         blocks = exact_blocks(
-            x.layers, None if y is None else y.layers, options, batch_size, budget, (x.label, (y or x).label)
+            x.layers, None if y is None else y.layers, options, held, budget, (x.label, (y or x).label)
         )
+        if options.max_batches is None:  # which counts batches of the size that was asked for
+            batch_size = held
     description = {**describe_stores([x] if y is None else [x, y]), "options": asdict(replace(options, memory=None))}
     if not crew.alone:
         description["process"] = [crew.rank, crew.size]
@@ -242,6 +243,12 @@ def run_stores(
         widest = max(layer.row_bytes for side in sides for layer in side.layers)
         plan = Plan(batch_size * widest if options.features == "pool" else 0, 2, 1)
     return StoredRun(options, sides, pairs, batch_size=batch_size, plan=plan, checkpoint=checkpoint, crew=crew)
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raise ValueError unless a batch can have so many samples."""
+    if type(batch_size) is not int or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
 
 
 def check_features(store: Store, options: Options) -> None:

@@ -93,8 +93,9 @@ class StoredRun:
             return None
         if self.batches == 0:
             raise ValueError(
-                f"all {self.skipped} batches have fewer than {self._strategy.least_samples} samples, which carry no "
-                f"information; the stores have {self.total} samples"
+                f"no batch has the {self._strategy.least_samples} samples that carry information on "
+                f"{self.options.metric}: batch_size is {self._size}, and the stores have "
+                f"{self.sides[0].store.samples} samples"
             )
         return self._strategy.scores()
 
@@ -148,7 +149,7 @@ class StoredRun:
                 f"the last batch has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
                 f"on {self.options.metric}, so it is skipped",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         self.skipped += 1
 
