@@ -57,6 +57,19 @@ def test_compare_stores_gives_what_compare_gives(stores, tmp_path):
     assert np.allclose(ps.Comparison.load(out).values, said["values"])
 
 
+def test_pictures_are_normalised_as_compare_normalises_them(stores, tmp_path):
+    options = ["--image-size", "8", "--max-batches", "2", "--layers", "layer3.*", "--json"]
+    normal = ["--mean", "0.9", "--std", "0.1"]
+    for model in ("cifar_resnet8", "cifar_resnet14"):
+        run("extract", model, tmp_path / f"{model}.zarr", *options, *normal)
+    pair = [tmp_path / "cifar_resnet8.zarr", tmp_path / "cifar_resnet14.zarr"]
+    found = json.loads(run("compare-stores", *pair, "--batch-size", 60, "--json").stdout)["values"]
+    same = json.loads(run("compare", "cifar_resnet8", "cifar_resnet14", *options, *normal).stdout)["values"]
+    own_mean = json.loads(run("compare", "cifar_resnet8", "cifar_resnet14", *options).stdout)["values"]
+    assert np.array_equal(found, same)
+    assert not np.allclose(found, own_mean)
+
+
 def test_tables_are_printed(stores):
     assert "120 samples in 2 batches" in run("compare-stores", stores[0][0], stores[1][0], "--batch-size", 60).stdout
     printed = run("extract", "cifar_resnet8", stores[0][0], "--image-size", 8, "--max-batches", 2, "--layers", "conv1",

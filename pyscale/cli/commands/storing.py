@@ -9,6 +9,7 @@ import typer
 
 from pyscale.cli.commands.comparing import check_suffixes, show_comparison, write_comparison
 from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
+from pyscale.cli.normalising import MEAN_HELP, STD_HELP, normalised
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, open_data, open_model
 
 STORE_HELP = "A folder or file of activations (Zarr, .npy, .npz, .safetensors, .h5), or an address such as s3://..."
@@ -21,6 +22,8 @@ def extract(
     weights: Annotated[Path | None, typer.Option(help="Checkpoint of MODEL.")] = None,
     data: Annotated[str, typer.Option(help=DATA_HELP)] = "digits",
     split: Annotated[str, typer.Option(help="train, test or val.")] = "test",
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     num_classes: Annotated[int | None, typer.Option(help="Of a named model; the data's.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Of a named model before scaling; its own.")] = None,
     features: Annotated[str, typer.Option(help="flatten (all numbers) or pool (means of channels).")] = "flatten",
@@ -36,7 +39,7 @@ def extract(
     from pyscale.comparison import extract as extract_layers
     from pyscale.studies.similarity import batches_for
 
-    pictures = open_data(data)
+    pictures = normalised(open_data(data), mean, std)
     network = open_model(
         model,
         weights=weights,
