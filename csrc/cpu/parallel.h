@@ -58,7 +58,7 @@ void parallel(int parts, const Body& body) {
 
 // How many threads so much work is worth: one for each `grain` multiply-adds.
 constexpr int useful_threads(double work, int threads) {
-  constexpr double grain = 1 << 22;  // 0.05 to 0.1 ms, as much as waking a thread that sleeps
+  constexpr double grain = 1 << 21;  // 30 to 50 us, as much as waking a thread that sleeps
   return work >= grain * threads ? threads : std::max(1, static_cast<int>(work / grain));
 }
 
