@@ -46,7 +46,7 @@ _MEASURED = {
     "error",
     "peak_gib",
 }
-_FIRST_FIGURES = ("provider", "value", "times_smaller", "weights")  # after the columns that tell a case
+_FIRST_FIGURES = ("provider", "value", "times_smaller", "weights", "rounds")  # after the columns that tell a case
 _SHARES = ("of_peak", "of_grams", "co_moments", "whitening", "products", "norms")  # shown as percentages
 
 # What the README shows: what it is called there, in which file it is, which case.
