@@ -84,10 +84,14 @@ def cuda_grams(
     device: int,
     stream: int,
     read: int,
+    floors: int = 0,
+    noise: float = 0.0,
+    least: float = 0.0,
 ) -> None:
     """Queue out[i] = C(k(X[i], X[i])), (n, n) or packed (1, n(n-1)/2), for matrices of the same n and type.
 
-    ``constant`` is the address of a bool for each; ``read`` an event to record once X has been read, or 0.
+    ``constant`` is the address of a bool for each; ``read`` an event to record once X has been read, or 0; ``floors``
+    the address of a float64 for each, max(noise · max_i G_ii, least) of the matrix before it is centred, or 0.
     """
 
 def cuda_hsic_workspace(L: int, M: int, N: int, device: int) -> int:

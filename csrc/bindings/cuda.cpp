@@ -18,13 +18,15 @@ using Matrices = std::vector<Matrix>;
 
 int64_t grams_workspace(const Matrices& X, Kernel kernel, Centering centering, bool packed,
                         cuda::Precision precision, int device) {
-  return cuda::grams_workspace(X, {kernel, centering, packed, 1.0, precision}, device);
+  return cuda::grams_workspace(X, {kernel, centering, packed, 1.0, precision, {}}, device);
 }
 
 void grams(const Matrices& out, const Matrices& X, uintptr_t constant, Kernel kernel,
            Centering centering, bool packed, double bandwidth, cuda::Precision precision,
-           uintptr_t workspace, int64_t bytes, int device, uintptr_t stream, uintptr_t read) {
-  cuda::grams(out, X, constant, {kernel, centering, packed, bandwidth, precision},
+           uintptr_t workspace, int64_t bytes, int device, uintptr_t stream, uintptr_t read,
+           uintptr_t floors, double noise, double least) {
+  cuda::grams(out, X, constant, floors,
+              {kernel, centering, packed, bandwidth, precision, {noise, least}},
               {reinterpret_cast<void*>(workspace), bytes}, device, stream, read);
 }
 
@@ -41,7 +43,8 @@ void register_cuda(py::module_& module) {
   module.def("cuda_grams", &grams, Unlocked(), py::arg("out"), py::arg("X"), py::arg("constant"),
              py::arg("kernel"), py::arg("centering"), py::arg("packed"), py::arg("bandwidth"),
              py::arg("precision"), py::arg("workspace"), py::arg("bytes"), py::arg("device"),
-             py::arg("stream"), py::arg("read"));
+             py::arg("stream"), py::arg("read"), py::arg("floors") = 0, py::arg("noise") = 0.0,
+             py::arg("least") = 0.0);
   module.def("cuda_hsic_workspace", &cuda::hsic_workspace, py::arg("L"), py::arg("M"), py::arg("N"),
              py::arg("device"));
   module.def("cuda_hsic_pairs", &cuda::hsic_pairs, Unlocked(), py::arg("H"), py::arg("V"),

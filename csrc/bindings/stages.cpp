@@ -72,12 +72,14 @@ void exponentiate(const Matrices& G, const Matrices& rows, const Matrices& histo
   cuda::exponentiate(group, bandwidth, nullptr);
 }
 
-// Returns what was written into `constant` of each problem.
-std::vector<bool> center(const Matrices& out, const Matrices& G, const Matrices& rows,
-                         const std::vector<bool>& varies, Centering centering, bool packed) {
+// Returns what was written into `constant` and `floor` of each problem.
+std::vector<std::pair<bool, double>> center(const Matrices& out, const Matrices& G, const Matrices& rows,
+                         const std::vector<bool>& varies, Centering centering, bool packed,
+                         double noise, double least) {
   std::vector<cuda::Flags> flags;
   for (const bool varying : varies) flags.push_back({varying ? 1 : 0, 0});
   const auto constant = std::make_unique<bool[]>(G.size());
+  std::vector<double> floors(G.size(), -1);
   cuda::Group group = group_of(G.at(0).rows, G.size());
   point(group, &cuda::Problem::G, G);
   point(group, &cuda::Problem::rows, rows);
@@ -87,10 +89,13 @@ std::vector<bool> center(const Matrices& out, const Matrices& G, const Matrices&
     problem.out_pitch = out[i].pitch;
     problem.flags = &flags.at(i);
     problem.constant = &constant[i];
+    problem.floor = &floors[i];
     constant[i] = varies[i];  // the opposite of what is due
   }
-  cuda::center(group, centering, packed, out[0].dtype, nullptr);
-  return std::vector<bool>(constant.get(), constant.get() + G.size());
+  cuda::center(group, centering, packed, out[0].dtype, {noise, least}, nullptr);
+  std::vector<std::pair<bool, double>> answers;
+  for (size_t i = 0; i < G.size(); ++i) answers.emplace_back(constant[i], floors[i]);
+  return answers;
 }
 
 }  // namespace
@@ -106,7 +111,7 @@ void register_stages(py::module_& module) {
   module.def("exponentiate", &exponentiate, py::arg("G"), py::arg("rows"), py::arg("histogram"),
              py::arg("bandwidth"));
   module.def("center", &center, py::arg("out"), py::arg("G"), py::arg("rows"), py::arg("varies"),
-             py::arg("centering"), py::arg("packed"));
+             py::arg("centering"), py::arg("packed"), py::arg("noise"), py::arg("least"));
 }
 
 }  // namespace pyscale::bindings

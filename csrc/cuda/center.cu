@@ -9,13 +9,15 @@
 // centring only. Each is made in a fixed order in float64:
 //
 //   sum_rows  warp: a row       -> rows[i], lane by lane, then across the lanes
-//   add_rows  block: a problem  -> rows[n], their total, and rows[n + 1], the trace
+//   add_rows  block: a problem  -> rows[n], their total, and rows[n + 1], the trace; the floor
 //   subtract  block: kRows x kColumns elements; G holds both halves, so all is read and written
 //             row by row
 //
 // Every element is G_ij - (s_i + s_j): two equal numbers for (i, j) and (j, i), G being symmetric.
 // Memory bound: G is read twice and written once, from and to the second-level cache unless n is
 // large.
+#include <cmath>
+
 #include "core/dtype.h"
 #include "cuda/collective.h"
 #include "cuda/launch.h"
@@ -57,17 +59,25 @@ __global__ void __launch_bounds__(kThreads) sum_rows(const __grid_constant__ Gro
   if (threadIdx.x % kWarp == 0) problem.rows[i] = sum;
 }
 
-__global__ void __launch_bounds__(kThreads) add_rows(const __grid_constant__ Group group) {
+// Products err in proportion to the diagonal, the squared distances from the shift, wherever they
+// are small themselves.
+__global__ void __launch_bounds__(kThreads)
+    add_rows(const __grid_constant__ Group group, Floor floor) {
   follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
-  double sums[kSums] = {};
+  double* shared = reinterpret_cast<double*>(shared_memory());
+  double sums[kSums] = {}, largest = 0;
   for (int64_t i = threadIdx.x; i < group.n; i += kThreads) {
+    const double diagonal = problem.G[i * (group.n + 1)];
     sums[kOfTotal] += problem.rows[i];
-    sums[kOfTrace] += problem.G[i * (group.n + 1)];
+    sums[kOfTrace] += diagonal;
+    largest = std::fmax(largest, diagonal);
   }
-  block_sum<kThreads>(sums, reinterpret_cast<double*>(shared_memory()));
-  if (threadIdx.x == 0)
-    for (int k = 0; k < kSums; ++k) problem.rows[group.n + k] = sums[k];
+  block_sum<kThreads>(sums, shared);
+  largest = block_max<kThreads>(largest, shared + kSums * kWarps);
+  if (threadIdx.x != 0) return;
+  for (int k = 0; k < kSums; ++k) problem.rows[group.n + k] = sums[k];
+  if (problem.floor != nullptr) *problem.floor = std::fmax(floor.noise * largest, floor.least);
 }
 
 template <Centering centering>
@@ -128,21 +138,23 @@ void launch_subtract(const Group& group, cudaStream_t stream) {
          stream, group, shares_of(centering, group.n));
 }
 
-void sum(const Group& group, cudaStream_t stream) {
+void sum(const Group& group, Floor floor, cudaStream_t stream) {
   const auto count = static_cast<unsigned>(group.count);
   launch(sum_rows, dim3(static_cast<unsigned>(divide_up(group.n, kWarps)), count), kThreads, 0,
          stream, group);
-  launch(add_rows, dim3(1, count), kThreads, kSums * kWarps * sizeof(double), stream, group);
+  launch(add_rows, dim3(1, count), kThreads, (kSums + 1) * kWarps * sizeof(double), stream, group,
+         floor);
 }
 
 }  // namespace
 
 int64_t rows_size(int64_t n) { return n + kSums; }
 
-void center(const Group& group, Centering centering, bool packed, DType out, cudaStream_t stream) {
+void center(const Group& group, Centering centering, bool packed, DType out, Floor floor,
+            cudaStream_t stream) {
   PYSCALE_CHECK(!packed || centering == Centering::unbiased,
                 "a packed triangle is of the unbiased centring");
-  if (centering != Centering::none) sum(group, stream);
+  if (centering != Centering::none) sum(group, floor, stream);
   dispatch_output(out, [&](auto tag) {
     using Out = typename decltype(tag)::type;
     if (packed)

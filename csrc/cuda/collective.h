@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cmath>
+
 #include "cuda/ptx.h"
 
 namespace pyscale::cuda {
@@ -44,6 +46,20 @@ __device__ __forceinline__ void block_sum(double (&values)[count], double* share
     values[v] = 0;
     for (int warp = 0; warp < kWarps; ++warp) values[v] += shared[v * kWarps + warp];
   }
+}
+
+// Every thread of the block gets the largest; NaN counts for nothing. `shared` must not be in use:
+// (threads / kWarp).
+template <int threads>
+__device__ __forceinline__ double block_max(double value, double* shared) {
+#pragma unroll
+  for (int apart = kWarp / 2; apart > 0; apart /= 2)
+    value = std::fmax(value, __shfl_xor_sync(kWholeWarp, value, apart));
+  if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
+  __syncthreads();
+#pragma unroll
+  for (int warp = 0; warp < threads / kWarp; ++warp) value = std::fmax(value, shared[warp]);
+  return value;
 }
 
 }  // namespace pyscale::cuda

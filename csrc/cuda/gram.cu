@@ -194,14 +194,16 @@ int64_t grams_workspace(const std::vector<Matrix>& X, const GramOptions& options
 }
 
 void grams(const std::vector<Matrix>& out, const std::vector<Matrix>& X, uintptr_t constant,
-           const GramOptions& options, Workspace workspace, int index, uintptr_t stream,
-           uintptr_t read) {
+           uintptr_t floors, const GramOptions& options, Workspace workspace, int index,
+           uintptr_t stream, uintptr_t read) {
   Call call = check_call(X, options, index);
   check_outputs(out, X, call);
   call.out = out[0].dtype;
   const int64_t needed = grams_workspace(X, options, index);
   PYSCALE_CHECK(workspace.bytes >= needed, "workspace has ", workspace.bytes, " bytes, expected ",
                 needed);
+  PYSCALE_CHECK(floors == 0 || options.centering != Centering::none,
+                "only a centred matrix has a floor");
   const DeviceScope scope(index);
   const auto queue = reinterpret_cast<cudaStream_t>(stream);
   if (call.n == 0) {
@@ -218,6 +220,7 @@ void grams(const std::vector<Matrix>& out, const std::vector<Matrix>& X, uintptr
       group.problems[i].out = out[member].data;
       group.problems[i].out_pitch = out[member].pitch;
       group.problems[i].constant = reinterpret_cast<bool*>(constant) + member;
+      if (floors != 0) group.problems[i].floor = reinterpret_cast<double*>(floors) + member;
     }
     sample(group, call.dtype, call.exact(), queue);
     multiply(group, batch.tma, call, queue);
@@ -225,7 +228,7 @@ void grams(const std::vector<Matrix>& out, const std::vector<Matrix>& X, uintptr
       PYSCALE_CUDA_CHECK(cudaEventRecord(reinterpret_cast<cudaEvent_t>(read), queue));
     reduce(group, call.exact(), queue);
     if (call.options.kernel == Kernel::rbf) exponentiate(group, call.options.bandwidth, queue);
-    center(group, call.options.centering, call.options.packed, call.out, queue);
+    center(group, call.options.centering, call.options.packed, call.out, call.options.floor, queue);
   }
 }
 

@@ -13,12 +13,19 @@ enum class Precision : int {
   fast       // one product of numbers rounded to bfloat16
 };
 
+// Centred entries no larger than max(noise max_i G_ii, least) may be rounding alone, G being the
+// matrix before it is centred.
+struct Floor {
+  double noise, least;
+};
+
 struct GramOptions {
   Kernel kernel;
   Centering centering;
   bool packed;  // the strict lower triangle of the U-centred matrix, instead of the matrix
   double bandwidth;
   Precision precision;  // float64 input is always exact
+  Floor floor{};
 };
 
 // What the caller owns and lends for one call.
@@ -39,6 +46,7 @@ int64_t grams_workspace(const std::vector<Matrix>& X, const GramOptions& options
 void grams(const std::vector<Matrix>& out,  // (n, n), or (1, n (n - 1) / 2) packed; f64 or f32
            const std::vector<Matrix>& X,    // (n, p_i)
            uintptr_t constant,              // bool per matrix: every feature constant to rounding
+           uintptr_t floors,                // double per matrix: the floor; 0: not asked for
            const GramOptions& options, Workspace workspace, int device, uintptr_t stream,
            uintptr_t read);  // event to record once X has been read for the last time, or 0
 

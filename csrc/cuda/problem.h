@@ -40,6 +40,7 @@ struct Problem {
   void* out;            // (n, n), or (n (n - 1) / 2) if packed; float or double
   int64_t out_pitch;
   bool* constant;  // the answer to the caller: every feature constant to rounding
+  double* floor;   // another one, or null: what rounding alone may leave of the centred matrix
   int32_t splits;  // of the features, at least 1; the same whichever kernel multiplies
   int32_t first;   // its first thread block in a product's launch: `numbered` sets it
 };

@@ -4,6 +4,7 @@
 
 #include "core/matrix.h"
 #include "cuda/device.h"
+#include "cuda/gram.h"
 #include "cuda/problem.h"
 
 namespace pyscale::cuda {
@@ -52,7 +53,9 @@ void exponentiate(const Group& group, double bandwidth, cudaStream_t stream);
 
 // Doubles of `rows` for n samples; also enough for `exponentiate`.
 int64_t rows_size(int64_t n);
-// out := C(G) in float or double; packed: the strict lower triangle of U(G). constant := !varies.
-void center(const Group& group, Centering centering, bool packed, DType out, cudaStream_t stream);
+// out := C(G) in float or double; packed: the strict lower triangle of U(G). constant := !varies;
+// floor := that of the centred matrix, where one is asked for and anything is centred.
+void center(const Group& group, Centering centering, bool packed, DType out, Floor floor,
+            cudaStream_t stream);
 
 }  // namespace pyscale::cuda

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pyscale.comparison.features import flatten_for_gram, pool
@@ -19,6 +18,7 @@ from pyscale.metrics import MinibatchCKA, PermutationNull
 from pyscale.metrics.packing import Attempt, Attempts, attempt, attempt_exactly, pack
 from pyscale.metrics.pair_sums import MAX_BLOCKS, without_constant
 from pyscale.ops import PackedGram, hsic_pairs
+from pyscale.ops.cuda import LastRead
 
 
 class MinibatchStrategy:
@@ -238,7 +238,7 @@ class _Grams:
         yield from [self._packed[row] for row in rows]
         self._packed.clear()
 
-    def _attempt(self, row: str, x: Tensor, read: torch.cuda.Event | None) -> Attempt:
+    def _attempt(self, row: str, x: Tensor, read: LastRead | None) -> Attempt:
         options = self._options
         if row in self.exact:
             return attempt_exactly(x, kernel=options.kernel, bandwidth=options.bandwidth)

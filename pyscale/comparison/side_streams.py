@@ -9,6 +9,8 @@ from types import TracebackType
 
 import torch
 
+from pyscale.ops.cuda import LastRead
+
 
 class SideStreams:
     """One stream a GPU, on which Grams are formed and summed; on other devices all of it does nothing.
@@ -36,28 +38,30 @@ class SideStreams:
             torch.cuda.current_stream(device).wait_stream(side)
 
     @contextmanager
-    def reading(self, device: torch.device) -> Iterator[torch.cuda.Event | None]:
+    def reading(self, device: torch.device) -> Iterator[LastRead | None]:
         """Queue the block's kernels on the side stream, behind all that was queued on the current one.
 
-        What is queued after the block waits for the event that it yields, None on other devices. The block may record
-        it once it has read what others may then overwrite or free; at its end it is recorded otherwise.
+        What is queued after the block waits for what it yields, None on other devices. The block may mark it once it
+        has read what others may then overwrite or free; at its end it is marked otherwise.
         """
         if device.type != "cuda":
             yield None
             return
-        main, side = torch.cuda.current_stream(device), _stream_beside(device)
+        # By its number: what becomes of a device in current_stream takes as long as several launches.
+        main, side = torch.cuda.current_stream(device.index), _stream_beside(device)
         self._used[device] = side
-        side.wait_stream(main)
-        read = torch.cuda.Event()
+        read = LastRead(torch.cuda.Event())
+        read.event.record(main)
+        side.wait_event(read.event)
         try:
             with torch.cuda.stream(side):
                 yield read
-                if not read.cuda_event:  # torch makes the event when it is first recorded
-                    read.record(side)
         except BaseException:
             main.wait_stream(side)
             raise
-        main.wait_event(read)
+        if not read.marked:
+            read.event.record(side)
+        main.wait_event(read.event)
 
     @contextmanager
     def summing(self) -> Iterator[None]:

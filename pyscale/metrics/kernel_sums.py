@@ -127,12 +127,17 @@ def noise_floor(x: Tensor, kernel: str, precision: Precision) -> Tensor:
     its size. Nothing is waited for.
     """
     dtype = accumulator_dtype(x.device) if precision == "exact" else result_dtype(x.dtype)
-    noise = _NOISE * (_SPLIT_EPS if splits(x, dtype) else torch.finfo(dtype).eps)
+    noise = rounding(x, dtype)
     if kernel == "rbf":
         return x.new_full((), noise, dtype=dtype)
     some = _some_features(x.detach()).to(dtype)
     distance2 = (some - some[:1]).square().sum(dim=(1, 2)).max()
     return distance2 * (noise * x.shape[1] / max(some.shape[1] * some.shape[2], 1))
+
+
+def rounding(x: Tensor, dtype: torch.dtype) -> float:
+    """Return what rounding leaves of a U-centred Gram in ``dtype``, at most, as a share of the squared distances."""
+    return float(_NOISE * (_SPLIT_EPS if splits(x, dtype) else torch.finfo(dtype).eps))
 
 
 def _some_features(x: Tensor) -> Tensor:

@@ -13,11 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyscale.metrics.kernel_sums import noise_floor, peaks
+from pyscale.metrics.kernel_sums import noise_floor, peaks, rounding
 from pyscale.metrics.validity import check_finite
 from pyscale.ops import PackedGram, cuda, packed_gram, packed_grams
 from pyscale.ops.dtypes import result_dtype
 from pyscale.ops.gram import Kernel
+
+# Where all samples are equally far apart, and so the centred Gram is rounding alone, the squared distance between two
+# is this many times that from the shift, which the diagonal of a linear Gram on a GPU holds.
+_DIAMETER = 2
 
 
 class Attempt(NamedTuple):
@@ -59,20 +63,20 @@ class Attempts(NamedTuple):
         return trusted
 
 
-def attempt(x: Tensor, *, kernel: Kernel, bandwidth: float, read: torch.cuda.Event | None = None) -> Attempt:
+def attempt(x: Tensor, *, kernel: Kernel, bandwidth: float, read: cuda.LastRead | None = None) -> Attempt:
     """Return the packed U-centred Gram of one minibatch of a layer, at which nobody has looked yet.
 
     Args:
         x: Activations of shape (n, p), n >= 4.
         kernel: "linear" or "rbf".
         bandwidth: The RBF width as a multiple of the median distance.
-        read: Recorded on the current stream of a GPU once ``x`` has been read for the last time, by kernels that can.
+        read: Marked on the current stream of a GPU once ``x`` has been read for the last time, by kernels that can.
     """
-    floor = _floor(x, kernel)
-    if read is not None and cuda.serves(x):
-        values, constant = cuda.packed_gram(x, kernel, bandwidth, result_dtype(x.dtype), "default", read)
-        return Attempt(values, constant, floor)
-    return Attempt(*packed_gram(x, kernel=kernel, bandwidth=bandwidth), floor)
+    if not cuda.serves(x):
+        return Attempt(*packed_gram(x, kernel=kernel, bandwidth=bandwidth), _floor(x, kernel))
+    dtype = result_dtype(x.dtype)
+    noise = rounding(x, dtype) * (1 if kernel == "rbf" else _DIAMETER)
+    return Attempt(*cuda.judged_gram(x, kernel, bandwidth, dtype, noise=noise, least=_least(dtype), read=read))
 
 
 def attempt_exactly(x: Tensor, *, kernel: Kernel, bandwidth: float) -> Attempt:
@@ -140,5 +144,10 @@ def stacked_widest(rows: Sequence[Tensor]) -> Tensor:
 
 def _floor(x: Tensor, kernel: Kernel) -> Tensor:
     """Return the floor of a default attempt at ``x``, 0-d: of noise, or where its type loses digits by underflow."""
-    limits = torch.finfo(result_dtype(x.dtype))
-    return noise_floor(x, kernel, "default").clamp_min(limits.tiny / limits.eps)
+    return noise_floor(x, kernel, "default").clamp_min(_least(result_dtype(x.dtype)))
+
+
+def _least(dtype: torch.dtype) -> float:
+    """Return below what numbers of a type lose digits when entries of a Gram are multiplied."""
+    limits = torch.finfo(dtype)
+    return float(limits.tiny / limits.eps)

@@ -8,7 +8,9 @@ is not handed on before the kernels are done with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +20,35 @@ from pyscale.ops.dtypes import NATIVE
 from pyscale.ops.native import matrix, rows
 
 _LEAST_CAPABILITY = (8, 0)  # float64 and bfloat16 tensor cores
+
+
+@dataclass
+class LastRead:
+    """Where on a stream a tensor has been read for the last time.
+
+    Attributes:
+        event: Recorded once already: torch makes an event when it is first recorded, and kernels can only do so again.
+        marked: Whether kernels have recorded it.
+    """
+
+    event: torch.cuda.Event
+    marked: bool = False
+
+
+class Judged(NamedTuple):
+    """A packed U-centred Gram and what it must exceed to be more than rounding."""
+
+    values: Tensor  # (n (n - 1) / 2,)
+    constant: Tensor  # 0-d bool: x is constant to rounding
+    floor: Tensor  # 0-d float64
+
+
+class _Floors(NamedTuple):
+    """Where to write max(noise · max_i G_ii, least) of every Gram before it is centred."""
+
+    values: Tensor  # (L,) float64
+    noise: float
+    least: float
 
 
 def serves(*tensors: Tensor) -> bool:
@@ -40,32 +71,40 @@ def gram(
     """Return the centred Gram matrix (n, n) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
     n = len(x)
     K = x.new_empty((1, n, n), dtype=out_dtype)
-    return K[0], _grams(K, [x], kernel, centering, bandwidth, precision, packed=False, read=None)[0]
+    return K[0], _grams(K, [x], kernel, centering, bandwidth, precision, packed=False)[0]
 
 
 def packed_gram(
+    x: Tensor, kernel: str, bandwidth: float, out_dtype: torch.dtype, precision: str
+) -> tuple[Tensor, Tensor]:
+    """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding."""
+    v, constant = packed_grams([x], kernel, bandwidth, out_dtype, precision)
+    return v[0], constant[0]
+
+
+def judged_gram(
     x: Tensor,
     kernel: str,
     bandwidth: float,
     out_dtype: torch.dtype,
-    precision: str,
-    read: torch.cuda.Event | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return the packed U-centred Gram (n (n - 1) / 2,) of ``x`` (n, p), and whether ``x`` is constant to rounding.
+    *,
+    noise: float,
+    least: float,
+    read: LastRead | None,
+) -> Judged:
+    """Return the packed U-centred Gram of ``x`` (n, p), and max(noise · max_i G_ii, least) of G, which it was made of.
 
-    ``read`` is recorded on the stream once the kernels have read ``x`` for the last time.
+    ``read`` is marked once the kernels have read ``x`` for the last time.
     """
-    v, constant = packed_grams([x], kernel, bandwidth, out_dtype, precision, read)
-    return v[0], constant[0]
+    n = len(x)
+    v = x.new_empty((1, n * (n - 1) // 2), dtype=out_dtype)
+    floors = _Floors(x.new_empty(1, dtype=torch.float64), noise, least)
+    constant = _grams(v[:, None], [x], kernel, "unbiased", bandwidth, "default", packed=True, floors=floors, read=read)
+    return Judged(v[0], constant[0], floors.values[0])
 
 
 def packed_grams(
-    xs: Sequence[Tensor],
-    kernel: str,
-    bandwidth: float,
-    out_dtype: torch.dtype,
-    precision: str,
-    read: torch.cuda.Event | None = None,
+    xs: Sequence[Tensor], kernel: str, bandwidth: float, out_dtype: torch.dtype, precision: str
 ) -> tuple[Tensor, Tensor]:
     """Return the packed U-centred Grams (L, n (n - 1) / 2) of sets of n samples, and which are constant (L,).
 
@@ -74,15 +113,13 @@ def packed_grams(
     n = len(xs[0])
     types = {x.dtype for x in xs}
     if len(types) > 1:
-        return _mixed_grams(xs, types, (kernel, bandwidth, out_dtype, precision, read))
+        return _mixed_grams(xs, types, (kernel, bandwidth, out_dtype, precision))
     v = xs[0].new_empty((len(xs), n * (n - 1) // 2), dtype=out_dtype)
-    return v, _grams(v[:, None], xs, kernel, "unbiased", bandwidth, precision, packed=True, read=read)
+    return v, _grams(v[:, None], xs, kernel, "unbiased", bandwidth, precision, packed=True)
 
 
 def _mixed_grams(
-    xs: Sequence[Tensor],
-    types: set[torch.dtype],
-    options: tuple[str, float, torch.dtype, str, torch.cuda.Event | None],
+    xs: Sequence[Tensor], types: set[torch.dtype], options: tuple[str, float, torch.dtype, str]
 ) -> tuple[Tensor, Tensor]:
     """Return :func:`packed_grams` of sets of several types, each type's sets together."""
     v: dict[int, Tensor] = {}
@@ -135,7 +172,8 @@ def _grams(
     precision: str,
     *,
     packed: bool,
-    read: torch.cuda.Event | None,
+    floors: _Floors | None = None,
+    read: LastRead | None = None,
 ) -> Tensor:
     """Write the Grams of ``xs`` to the matrices ``out`` (L, ...), and return which sets are constant (L,)."""
     xs = [rows(x) for x in xs]
@@ -157,20 +195,15 @@ def _grams(
             len(workspace),
             index,
             stream,
-            _handle(read),
+            0 if read is None else read.event.cuda_event,
+            *(() if floors is None else (floors.values.data_ptr(), floors.noise, floors.least)),
         )
+    if read is not None:
+        read.marked = True
     return constant
 
 
 def _queue(x: Tensor) -> tuple[int, int]:
     """Return the index of the GPU that holds ``x``, and torch's current stream on it."""
-    return x.get_device(), torch.cuda.current_stream(x.device).cuda_stream
-
-
-def _handle(event: torch.cuda.Event | None) -> int:
-    """Return the event's handle for the kernels to record, 0 for none; it is made on the current device."""
-    if event is None:
-        return 0
-    if not event.cuda_event:
-        event.record()  # torch makes the event when it is first recorded; the kernels record it again
-    return int(event.cuda_event)
+    index = x.get_device()
+    return index, torch.cuda.current_stream(index).cuda_stream

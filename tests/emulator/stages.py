@@ -86,20 +86,22 @@ def exponentiate(grams, bandwidth=1.0):
     return [r.values for r in inputs]
 
 
-def center(grams, centering, packed=False, name="float64", spare=0, varies=None):
-    """Return the centred matrices, or packed triangles, and the answers whether X is constant."""
+def center(grams, centering, packed=False, name="float64", spare=0, varies=None, noise=0.0, least=0.0):
+    """Return the centred matrices, or packed triangles, the answers whether X is constant, and the floors."""
     n = len(grams[0])
     shape = (1, n * (n - 1) // 2) if packed else (n, n)
     inputs = [holding(G) for G in grams]
     outputs = [room(*shape, name, spare) for _ in grams]
     rows = [room(1, _emulated.rows_size(n)) for _ in grams]
-    constant = _emulated.center(
+    answers = _emulated.center(
         [r.matrix for r in outputs],
         [r.matrix for r in inputs],
         [r.matrix for r in rows],
         varies or [True] * len(grams),
         getattr(_emulated.Centering, centering),
         packed,
+        noise,
+        least,
     )
     assert all(r.kept() for r in inputs + outputs + rows)
-    return [r.values for r in outputs], constant
+    return [r.values for r in outputs], [constant for constant, _ in answers], [floor for _, floor in answers]

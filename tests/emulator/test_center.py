@@ -95,11 +95,26 @@ def test_each_problem_is_told_whether_it_is_constant(packed):
 def test_what_is_not_finite_spoils_its_own_matrix_only(centering):
     good, bad = symmetric(40), symmetric(40)
     bad[7, 2] = bad[2, 7] = np.nan
-    (a, b, c), _ = center([good, bad, good], centering)
+    (a, b, c), *_ = center([good, bad, good], centering)
     off = ~np.eye(40, dtype=bool)
     assert np.isnan(b[off]).all()
     assert np.isfinite(a).all()
     assert np.array_equal(a, c)
+
+
+@pytest.mark.parametrize("centering", ["double", "unbiased"])
+def test_the_floor_is_of_the_largest_diagonal_element(centering):
+    for n in (4, 31, 257, 600):
+        grams = [symmetric(n, seed, diagonal) for seed, diagonal in ((0, 1.0), (1, 50.0))]
+        for at, G in zip((n - 1, n // 2), grams, strict=True):
+            G[at, at] = 1e6
+        grams.append(np.zeros((n, n)))
+        floors = center(grams, centering, noise=2.0**-10, least=1e-30)[2]
+        assert floors == [2.0**-10 * 1e6, 2.0**-10 * 1e6, 1e-30]
+
+
+def test_nothing_centred_has_no_floor():
+    assert center([symmetric(5)], "none", noise=1.0)[2] == [-1.0]  # as it was
 
 
 def test_a_packed_triangle_of_another_centring_is_refused():
