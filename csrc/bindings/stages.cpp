@@ -73,9 +73,10 @@ void exponentiate(const Matrices& G, const Matrices& rows, const Matrices& histo
 }
 
 // Returns what was written into `constant` and `floor` of each problem.
-std::vector<std::pair<bool, double>> center(const Matrices& out, const Matrices& G, const Matrices& rows,
-                         const std::vector<bool>& varies, Centering centering, bool packed,
-                         double noise, double least) {
+std::vector<std::pair<bool, double>> center(const Matrices& out, const Matrices& G,
+                                            const Matrices& rows, const std::vector<bool>& varies,
+                                            Centering centering, bool packed, double noise,
+                                            double least) {
   std::vector<cuda::Flags> flags;
   for (const bool varying : varies) flags.push_back({varying ? 1 : 0, 0});
   const auto constant = std::make_unique<bool[]>(G.size());

@@ -22,9 +22,9 @@
 // the constancy is settled. Where not, all of X is read once more and judged by the definition: a
 // feature is constant to rounding where max_i |x_ij - m_j| <= 4 eps max_i |x_ij|.
 //
-//   sample_rows  thread: a feature        -> shift; block: three sums
-//   judge        block: a problem         -> flags
-//   scan         thread: a feature, or nothing where the flags already say that X varies
+//   sample_rows  thread: a feature  -> shift; block: three sums
+//   judge        every block adds all of these up -> flags; thread: a feature, read whole, but
+//                nothing more where the sums already say that X varies
 //
 // Cost: kSamples rows of X are read; no more, save where nothing varies in them.
 #include <algorithm>
@@ -43,7 +43,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMostParts = 1024;  // thread blocks of a problem: `judge` adds their sums
-constexpr int kMostScanning = 512;
+constexpr int kMostJudging = 256;
 constexpr double kPlainRatio = 4;  // of mean squares: two bits of a sum's digits
 constexpr double kConstant = 4;    // eps that a feature may stray from its mean
 
@@ -171,22 +171,7 @@ __global__ void __launch_bounds__(kThreads)
   block_sum<kThreads>(sums, reinterpret_cast<double*>(shared_memory()));
   if (threadIdx.x == 0)
     for (int k = 0; k < kSums; ++k) problem.sampled[k * parts + blockIdx.x] = sums[k];
-}
-
-__global__ void __launch_bounds__(kThreads) judge(const __grid_constant__ Group group) {
-  follow_stream();
-  const Problem& problem = group.problems[blockIdx.y];
-  const int parts = group.n == 0 ? 0 : parts_of(problem.p);
-  double sums[kSums] = {};
-  for (int part = static_cast<int>(threadIdx.x); part < parts; part += kThreads)
-    for (int k = 0; k < kSums; ++k) sums[k] += problem.sampled[k * parts + part];
-  block_sum<kThreads>(sums, reinterpret_cast<double*>(shared_memory()));
-  if (threadIdx.x != 0) return;
-  // About their own mean c numbers lie closer than about that of all: by (c - 1) / c.
-  const double count = samples_of(group.n);
-  const bool plain = sums[kSquares] * (count - 1) <= kPlainRatio * sums[kCentred] * count;
-  problem.flags->varies = sums[kVaries] > 0 ? 1 : 0;
-  problem.flags->plain = problem.shift == nullptr || plain ? 1 : 0;
+  if (threadIdx.x == 0 && blockIdx.x == 0) problem.flags->varies = 0;  // `judge` finds otherwise
 }
 
 // The definition, on differences from the first row: those of a constant feature are exact.
@@ -210,10 +195,23 @@ __device__ bool constant_feature(const T* column, int64_t n, int64_t pitch, doub
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    scan(const __grid_constant__ Group group, double inverse, double tolerance) {
+    judge(const __grid_constant__ Group group, double inverse, double tolerance) {
   follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
-  if (problem.flags->varies != 0 || group.n == 0) return;
+  const int parts = group.n == 0 ? 0 : parts_of(problem.p);
+  double sums[kSums] = {};
+  for (int part = static_cast<int>(threadIdx.x); part < parts; part += kThreads)
+    for (int k = 0; k < kSums; ++k) sums[k] += problem.sampled[k * parts + part];
+  block_sum<kThreads>(sums, reinterpret_cast<double*>(shared_memory()));
+  const bool settled = sums[kVaries] > 0 || parts == 0;
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    // About their own mean c numbers lie closer than about that of all: by (c - 1) / c.
+    const double count = samples_of(group.n);
+    const bool plain = sums[kSquares] * (count - 1) <= kPlainRatio * sums[kCentred] * count;
+    problem.flags->plain = problem.shift == nullptr || plain ? 1 : 0;
+    if (settled) problem.flags->varies = sums[kVaries] > 0 ? 1 : 0;
+  }
+  if (settled) return;
   const T* X = static_cast<const T*>(problem.X);
   bool varies = false;
   const int64_t step = int64_t{gridDim.x} * kThreads;
@@ -233,9 +231,8 @@ void launch_sample(const Group& group, double eps, cudaStream_t stream) {
   const auto parts = static_cast<unsigned>(group.n == 0 ? 0 : parts_of(widest));
   launch(sample_rows<T, A>, dim3(parts, count), kThreads, shared, stream, group,
          static_cast<A>(kSurelyVaries * eps));
-  launch(judge, dim3(1, count), kThreads, shared, stream, group);
-  launch(scan<T>, dim3(std::min<unsigned>(parts, kMostScanning), count), kThreads, 0, stream, group,
-         1 / static_cast<double>(group.n), kConstant * eps);
+  launch(judge<T>, dim3(std::clamp<unsigned>(parts, 1, kMostJudging), count), kThreads, shared,
+         stream, group, 1 / static_cast<double>(group.n), kConstant * eps);
 }
 
 template <class T>

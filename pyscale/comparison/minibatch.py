@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -26,7 +26,9 @@ class MinibatchStrategy:
 
     Whether the default products did for a layer is decided inside its hook, or, to keep a GPU from being waited for at
     every layer, once for all layers of a batch. Then a batch in which they did not do is seen a second time, with every
-    layer decided on inside its hook, and the layers that failed are formed from float64 products from there on.
+    layer decided on inside its hook, and the layers that failed are formed from float64 products from there on. Once a
+    batch has been waited for, the GPU has nothing to do: the next one's models come before its own sums, which are
+    queued at that one's end.
 
     Args:
         options: What is computed.
@@ -49,6 +51,7 @@ class MinibatchStrategy:
         self._grams = [_Grams(label, options, streams) for label in labels]
         self._metrics: dict[Pair, MinibatchCKA] = {}
         self._nulls: dict[Pair, PermutationNull] = {}
+        self._due: _Due | None = None
         if options.permutations:
             self._nulls = {pair: PermutationNull(options.permutations, options.seed) for pair in pairs}
 
@@ -64,6 +67,7 @@ class MinibatchStrategy:
 
     def finish(self, rows: Sequence[list[str]], samples: int) -> bool:
         """Add the batch, all of whose activations have been taken; True asks for all of them once more first."""
+        self._add_due()
         with self._streams.summing():
             grams = Attempts.stacked(self._all_packed(rows))
             if self._deferred and not self._again and not self._all_trusted(grams, rows):
@@ -72,18 +76,9 @@ class MinibatchStrategy:
             if not self._metrics:
                 self._check_memory(grams, rows)
                 self._begin_metrics(rows)
-            parts = list(zip(*(t.split([len(names) for names in rows]) for t in grams), strict=True))
-            for pair, null in self._nulls.items():
-                x, y = (Attempts(*parts[place]) for place in pair)
-                null.update_packed(x.values, y.values, samples, x.constant, y.constant, number=self._number)
-            if len(self._pairs) > 1:
-                self._add_all(grams, rows, samples)
-                return False
-            for pair, metric in self._metrics.items():
-                x, y = (Attempts(*parts[place]) for place in pair)
-                metric.update_packed(
-                    x.values, y.values, samples, x.constant, y.constant, number=self._number, check=False
-                )
+        self._due = _Due(grams, [len(names) for names in rows], samples, self._number)
+        if not self._deferred:
+            self._add_due()
         return False
 
     def take_part(self, side: int, row: str, activation: Tensor, *, last: bool) -> None:
@@ -95,6 +90,7 @@ class MinibatchStrategy:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been summed, between batches, as plain tensors, numbers, strings, lists and dicts."""
+        self._settle()
         return {
             "metrics": [metric.state_dict() for metric in self._metrics.values()],
             "nulls": [null.state_dict() for null in self._nulls.values()],
@@ -109,6 +105,7 @@ class MinibatchStrategy:
 
     def merge(self, rows: Sequence[list[str]], state: dict[str, Any]) -> None:
         """Add what another process has summed over other batches, as its :meth:`state_dict` has it."""
+        self._settle()
         if not self._metrics:
             self.load_state_dict(rows, state)
             return
@@ -126,6 +123,7 @@ class MinibatchStrategy:
 
         A constant layer is warned of where its model is compared with itself, if it is, and not once for each other.
         """
+        self._settle()
         if not self._metrics:
             raise ValueError("no batch has been taken")
         found = {}
@@ -159,12 +157,36 @@ class MinibatchStrategy:
         options, sets = self._options, (self._labels[i], self._labels[j])
         return MinibatchCKA(rows[i], rows[j], kernel=options.kernel, bandwidth=options.bandwidth, sets=sets)
 
-    def _add_all(self, grams: Attempts, rows: Sequence[list[str]], samples: int) -> None:
+    def _settle(self) -> None:
+        """Add what is due, and have the current streams wait for it."""
+        self._add_due()
+        self._streams.join()
+
+    def _add_due(self) -> None:
+        """Add the batch before, if it has not been added yet."""
+        if self._due is None:
+            return
+        due, self._due = self._due, None
+        with self._streams.summing():
+            parts = list(zip(*(t.split(due.layers) for t in due.grams), strict=True))
+            for pair, null in self._nulls.items():
+                x, y = (Attempts(*parts[place]) for place in pair)
+                null.update_packed(x.values, y.values, due.samples, x.constant, y.constant, number=due.number)
+            if len(self._pairs) > 1:
+                self._add_all(due)
+                return
+            for pair, metric in self._metrics.items():
+                x, y = (Attempts(*parts[place]) for place in pair)
+                metric.update_packed(
+                    x.values, y.values, due.samples, x.constant, y.constant, number=due.number, check=False
+                )
+
+    def _add_all(self, due: _Due) -> None:
         """Add a batch to the sums of all pairs of models: one product of all layers with all layers."""
+        grams = due.grams
         v = without_constant(grams.values, grams.constant)
         products = 2 * hsic_pairs(v, v)
-        ends = list(accumulate(len(names) for names in rows))
-        parts = [slice(end - len(names), end) for end, names in zip(ends, rows, strict=True)]
+        parts = [slice(end - count, end) for end, count in zip(accumulate(due.layers), due.layers, strict=True)]
         squares, constant = products.diagonal(), grams.constant
         for (i, j), metric in self._metrics.items():
             x, y = parts[i], parts[j]
@@ -172,17 +194,18 @@ class MinibatchStrategy:
                 products[x, y],
                 squares[x],
                 squares[y],
-                samples,
+                due.samples,
                 constant[x],
                 constant[y],
                 same=i == j,
-                number=self._number,
+                number=due.number,
             )
 
     def _check_memory(self, grams: Attempts, rows: Sequence[list[str]]) -> None:
         """Raise ValueError where the Grams of a batch and the sums would take more than they may."""
         layers = len(grams.values)
-        held = 2 * grams.values.numel() * grams.values.itemsize  # once by layers, once in rows
+        # Once by layers and once in rows, and those of the batch before in rows.
+        held = (3 if self._deferred else 2) * grams.values.numel() * grams.values.itemsize
         cells = sum(len(rows[i]) * len(rows[j]) for i, j in self._pairs)
         sums = 8 * (cells * (MAX_BLOCKS + 2 + self._options.permutations) + layers**2 * (len(self._pairs) > 1))
         allowed = self._options.memory or free_memory(grams.values.device)
@@ -192,6 +215,15 @@ class MinibatchStrategy:
                 f"pairs of layers {format_size(sums)}, where memory allows {format_size(allowed)}; use smaller "
                 f"batches, fewer layers, fewer models at a time, or a larger memory="
             )
+
+
+class _Due(NamedTuple):
+    """A batch that can be added to the sums."""
+
+    grams: Attempts
+    layers: list[int]  # of each model
+    samples: int
+    number: int
 
 
 class _Grams:

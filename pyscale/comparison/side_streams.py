@@ -34,6 +34,10 @@ class SideStreams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.join()
+
+    def join(self) -> None:
+        """Have the current streams wait for the side streams."""
         for device, side in self._used.items():
             torch.cuda.current_stream(device).wait_stream(side)
 
