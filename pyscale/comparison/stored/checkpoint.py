@@ -7,7 +7,6 @@ import io
 import json
 import os
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from pyscale.comparison.files import replacing
+from pyscale.metrics.validity import warn
 
 SECONDS = 60.0  # between checkpoints; a comparison that takes less writes none
 
@@ -49,9 +49,7 @@ class Checkpoint:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:
-            warnings.warn(
-                f"{self.path} can't be read, so the comparison begins anew: {error}", UserWarning, stacklevel=2
-            )
+            warn(f"{self.path} can't be read, so the comparison begins anew: {error}")
             return None
         return state if isinstance(state, dict) else None
 
@@ -66,11 +64,7 @@ class Checkpoint:
                 torch.save(state, file)
         except OSError as error:
             self._failed = True
-            warnings.warn(
-                f"{self.path} can't be written ({error.strerror}): the comparison goes on, but could not be taken up",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"{self.path} can't be written ({error.strerror}): the comparison goes on, but could not be taken up")
 
     def remove(self) -> None:
         """Forget the state of a comparison that is done, and what was left of writing it by those that were killed."""

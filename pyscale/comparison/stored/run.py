@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -20,6 +19,7 @@ from pyscale.comparison.stored.plan import Piece, Plan, pieces
 from pyscale.comparison.stored.reading import ReadAhead, read_pooled, read_rows, read_tile, shaped
 from pyscale.comparison.stored.sides import StoredSide
 from pyscale.distributed import Crew
+from pyscale.metrics.validity import warn
 
 
 class StoredRun:
@@ -145,11 +145,9 @@ class StoredRun:
 
     def _skip(self, samples: int) -> None:
         if self.batches:
-            warnings.warn(
+            warn(
                 f"the last batch has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
-                f"on {self.options.metric}, so it is skipped",
-                UserWarning,
-                stacklevel=6,
+                f"on {self.options.metric}, so it is skipped"
             )
         self.skipped += 1
 
