@@ -114,6 +114,8 @@ class Run:
             stack.enter_context(self._streams)
             for side in self._live.values():
                 stack.enter_context(side.tap)
+            for replayed in self._replayed.values():
+                replayed.check_order(loaders.values())
             hidden = not (progress and crew.first)
             bar = stack.enter_context(tqdm(total=total, desc=self._title(), unit="batch", disable=hidden))
             for batch in aligned_batches(dealt):

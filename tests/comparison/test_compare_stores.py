@@ -191,41 +191,6 @@ def test_exact_mode_goes_block_by_block_where_memory_is_small(monkeypatch, metri
     assert tight.meta["reads"] > whole.meta["reads"] == 1
 
 
-def test_samples_in_another_order_are_matched_by_id():
-    x, y = data(0, a=(20,), b=(3, 4, 4)), data(1, c=(11,))
-    ids = [f"img{i}" for i in range(SAMPLES)]
-    order = np.random.default_rng(0).permutation(SAMPLES)
-    moved = {name: part[order] for name, part in y.items()}
-    straight = ps.compare_stores(store_of("x", x, tuple(ids)), store_of("y", y, tuple(ids)), **OPTIONS)
-    matched = ps.compare_stores(
-        store_of("x", x, tuple(ids)), store_of("y", moved, tuple(ids[i] for i in order)), **OPTIONS
-    )
-    assert np.array_equal(matched.values, straight.values)
-    without = ps.compare_stores(store_of("x", x, tuple(ids)), store_of("y", y), **OPTIONS)
-    assert np.array_equal(without.values, straight.values)
-    assert without.meta["matched_by"] == "position"
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        ([1, 2, 3, 4, 5], [1, 2, 9, 4, 5], "sample 3 is not in y"),
-        ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], "sample 6 is in y only"),
-        ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5], "sample 6 is not in y"),
-        ([1, 2, 3, 3, 5], [1, 2, 3, 4, 5], "x has the id 3 twice, at 2 and 3"),
-        ([1, 2, 3, 4, 5], [1, 5, 3, 4, 5], "y has the id 5 twice, at 1 and 4"),
-        ([1, 2, 3, 4, 5], None, "x has 5 samples and y, which has no sample ids, 4"),
-        ([1, 2, 3, 4, 5], ["1", "2", "3", "4", "5"], "sample 1 is not in y"),
-    ],
-)
-def test_samples_that_do_not_match_are_named(x, y, message):
-    rng = np.random.default_rng(0)
-    left = store_of("x", {"a": rng.standard_normal((len(x), 3))}, tuple(x))
-    right = store_of("y", {"a": rng.standard_normal((len(y or [0] * 4), 3))}, None if y is None else tuple(y))
-    with pytest.raises(ValueError, match=message):
-        ps.compare_stores(left, right, **OPTIONS)
-
-
 def test_layers_are_chosen_by_name_and_pattern():
     store = store_of("x", data(0, conv1=(3,), conv2=(3,), fc=(3,)))
     assert ps.compare_stores(store, store, layers="conv*", layers_y=["fc", "conv1"], **OPTIONS).columns == [
