@@ -178,7 +178,7 @@ def open_zarr(place: Place) -> Store:
     for name, key, node in _nodes(place, stamps, root):
         if node.get("node_type") != "array":
             continue
-        kind = node.get("data_type")
+        kind = str(node.get("data_type"))  # of text and times it is an object
         if key:  # the folder's own name is that of no array in it
             arrays[name] = key, node
         if kind in TYPES and node.get("shape") and not (key and name in NAMES):

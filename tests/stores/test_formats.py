@@ -153,6 +153,17 @@ def test_two_arrays_that_are_called_as_ids_are_refused(tmp_path, kind):
         _ = store.ids
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have a Zarr V3 specification")
+def test_text_in_a_zarr_is_no_layer_and_no_ids(tmp_path):
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=3)
+    group.create_array("conv", data=CONV)
+    group.create_array("names", data=np.array(NAMES))
+    assert list(ps.open_store(tmp_path / "x.zarr").layers) == ["conv"]
+    group.create_array("ids", data=np.array(NAMES))
+    with pytest.raises(ValueError, match=r"sample ids of .* type .*fixed_length_utf32"):
+        _ = ps.open_store(tmp_path / "x.zarr").ids
+
+
 def test_a_file_or_folder_may_be_called_as_ids_are(tmp_path):
     np.save(tmp_path / "ids.npy", HEAD)
     zarr.save_array(tmp_path / "id.zarr", HEAD, zarr_format=3)
