@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 import pyscale as ps
 from tests.comparison.networks import InPlaceNet, mlp, pictures, vectors
 
-zarr = pytest.importorskip("zarr", reason="zarr is not installed: pip install 'pyscale[store]'")
+pytest.importorskip("numcodecs", reason="numcodecs is not installed: pip install 'pyscale[store]'")
 
 
 def with_ids(batches, order=None):
