@@ -239,9 +239,9 @@ def _of_stores(
     checkpoint = Checkpoint(cache, description, resume=resume)
     run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
     scores = run.over(progress=progress)
+    checkpoint.remove()
     for side in sides:
         side.store.check_unchanged()
-    checkpoint.remove()
     return {
         (i, j): stored_comparison(sides[i], sides[j], options, found, run, batch_size)
         for (i, j), found in (scores or {}).items()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from os import PathLike
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from pyscale.comparison.options import Estimator, Metric, Mode, Options, Pair, r
 from pyscale.comparison.provenance import describe_machine
 from pyscale.comparison.result import Comparison
 from pyscale.comparison.scores import Scores
-from pyscale.comparison.stored.checkpoint import Checkpoint
+from pyscale.comparison.stored.checkpoint import Checkpoint, is_final
 from pyscale.comparison.stored.plan import Plan, left_for_comparison, plan_batches
 from pyscale.comparison.stored.run import StoredRun
 from pyscale.comparison.stored.sides import StoredNames, StoredSide, align, choose_layers
@@ -88,8 +89,8 @@ def compare_stores(
         memory: What the process may take, in bytes or as "2GiB": what it has already included, as long as that leaves
             half of it. Each of several processes takes as much.
         seed: Seed of the permutations.
-        cache: Folder for the state of a comparison under way, written once a minute and removed at the end; None is
-            ``pyscale/comparisons`` in the user's cache folder.
+        cache: Folder for the state of a comparison under way, written once a minute and removed at the end, or after 30
+            days; None is ``pyscale/comparisons`` in the user's cache folder.
         resume: Go on where the same comparison was stopped, by as many processes. The result has the same bits.
         sharding: "none" compares on this process alone, whatever others there are.
         progress: Show a progress bar, on rank 0.
@@ -202,7 +203,12 @@ def compare_pair(
             cache, {**description, "batch_size": batch_size, "block": [side.rows for side in sides]}, resume=resume
         )
         run = run_stores(sides, [pair], options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
-        found = run.over(progress=progress)
+        try:
+            found = run.over(progress=progress)
+        except ValueError as error:
+            for _, _, done in finished if is_final(error) else ():
+                done.checkpoint.remove()
+            raise
         finished.append((block, None if found is None else found[pair], run))
     parts = [(block, scores) for block, scores, _ in finished if scores is not None]
     state = None
@@ -261,7 +267,7 @@ def describe_stores(sides: Sequence[StoredSide]) -> dict[str, Any]:
     """Return which stores are compared, and in which state they are, as JSON types."""
     return {
         "stores": [[side.store.address, side.rows, side.store.stamp] for side in sides],
-        "versions": [torch.__version__, torch.get_num_threads()],
+        "versions": [version("pyscale"), torch.__version__, torch.get_num_threads()],
     }
 
 
