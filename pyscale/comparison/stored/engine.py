@@ -186,12 +186,9 @@ def compare_pair(
     crew = crew or Crew()
     blocks = [Block(x.layers, None if y is None else y.layers)]
     if options.mode == "exact":
-        held = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
-        blocks = exact_blocks(
-            x.layers, None if y is None else y.layers, options, held, budget, (x.label, (y or x).label)
-        )
+        blocks = exact_plan(x, y, options, batch_size, budget)
         if options.max_batches is None:  # which counts batches of the size that was asked for
-            batch_size = held
+            batch_size = _held(x, batch_size)
     description = {**describe_stores([x] if y is None else [x, y]), "options": asdict(replace(options, memory=None))}
     if not crew.alone:
         description["process"] = [crew.rank, crew.size]
@@ -219,6 +216,21 @@ def compare_pair(
     for _, _, done in finished:
         done.checkpoint.remove()
     return result
+
+
+def exact_plan(x: StoredSide, y: StoredSide | None, options: Options, batch_size: int, budget: int) -> list[Block]:
+    """Return which layers of two aligned stores, or of one where ``y`` is None, are compared in one pass.
+
+    Raises:
+        ValueError: Two layers alone don't fit in ``budget`` bytes.
+    """
+    columns, labels = None if y is None else y.layers, (x.label, (y or x).label)
+    return exact_blocks(x.layers, columns, options, _held(x, batch_size), budget, labels)
+
+
+def _held(side: StoredSide, batch_size: int) -> int:
+    """Return how many samples are read at once in exact mode: fewer would be held until they are as many."""
+    return max(batch_size, min(ENOUGH_ROWS, side.store.samples))
 
 
 def run_stores(
