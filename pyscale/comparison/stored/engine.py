@@ -70,7 +70,7 @@ def compare_stores(
     what one process would have, to rounding; the stores must be where all can read them (docs/distributed.md).
 
     Samples are matched by id where both stores have ids, whatever their order; otherwise sample i of one is sample i of
-    the other.
+    the other, with a warning where one of them has ids.
 
     Args:
         a: Its layers are the rows: anything that :func:`pyscale.open_store` opens, or an open store.
