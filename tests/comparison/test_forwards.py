@@ -59,6 +59,19 @@ class Calling:
         return model(batch * self.scale)
 
 
+class Slotted(Calling):
+    __slots__ = ("power",)
+
+    def __init__(self, power):
+        super().__init__(1.0)
+        self.power = power
+
+
+class Unreadable:
+    def __array__(self, *args, **kwargs):
+        raise KeyError("nothing")
+
+
 @dataclass
 class Config:
     size: int
@@ -110,6 +123,12 @@ def differ(one, other):
         (lru_cache(inner), lru_cache(outer), "its code"),
         (torch.no_grad()(around(1)), torch.no_grad()(around(2)), "value"),
         (len, sum, "its code"),
+        (Slotted(1), Slotted(2), r"\.power"),
+        (around(Calling(1.0).run), around(torch.no_grad()(inner)), "value"),
+        (around(partial(inner, 1)), around(partial(inner, 2)), "value"),
+        (around([1].index), around([2].index), "value"),
+        (around(torch.eye(3).to_sparse()), around(2 * torch.eye(3).to_sparse()), "value"),
+        (around(torch.tensor([1j]).conj()), around(torch.tensor([2j]).conj()), "value"),
     ],
 )
 def test_what_computes_something_else_differs(one, other, where):
@@ -130,6 +149,25 @@ def test_what_computes_the_same_does_not_differ():
     assert forward_difference(before, describe_forward(outer)) is None
     assert differ(None, None) is None
     assert differ(None, inner) == "None there, inner asked for"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.zeros(3, device="meta"), nn.LazyLinear(3), Unreadable(), object()],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_can_not_be_looked_into_is_known_by_its_type(value):
+    described = describe_forward(around([value]))
+    assert described["opaque"] == [f"value (a {type(value).__name__})"]
+    assert differ(around([value]), around([value])) is None
+    assert "value" in differ(around([value]), around([3]))
+
+
+def test_nests_are_looked_into_to_a_depth():
+    nest = [1]
+    for _ in range(5000):
+        nest = [nest]
+    assert describe_forward(around(nest))["opaque"] == ["value (a list)"]
 
 
 def test_values_that_hold_themselves_end():

@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from types import CodeType, FunctionType, ModuleType
+from functools import partial
+from logging import Logger
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 _BYTES = 16
+_DEEPEST = 100  # nest that is looked into
 _PLAIN = (
     str, bytes, int, float, complex, type(None), type(...), slice, range, Enum, np.generic,
     torch.dtype, torch.device, torch.memory_format, torch.Size,
@@ -77,7 +80,14 @@ class Digest:
         return self._whole.hexdigest()
 
     def add(self, value: Any) -> Digest:
-        """Add a value."""
+        """Add a value, or its type where that is all that can be had of it."""
+        try:
+            self._look_into(value)
+        except Exception:  # whatever it is, from a tensor without data to what only seems to be an array
+            self._add_type(value)
+        return self
+
+    def _look_into(self, value: Any) -> None:
         if isinstance(value, Tensor):
             _add_tensor(self._whole, value)
         elif isinstance(value, nn.Module):
@@ -88,11 +98,14 @@ class Digest:
             self._mark(value, f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}")
         elif id(value) in self._open:
             self._mark(value, "itself")
+        elif len(self._open) >= _DEEPEST:
+            self._add_type(value)
         else:
             self._open.add(id(value))
-            self._add_nest(value)
-            self._open.discard(id(value))
-        return self
+            try:
+                self._add_nest(value)
+            finally:
+                self._open.discard(id(value))
 
     def add_code(self, code: CodeType, doc: str | None = None) -> Digest:
         """Add what a function's code does, whatever it and its variables are called and wherever it stands.
@@ -127,17 +140,31 @@ class Digest:
             self._add_all(value, sorted(Digest().add(part).hex for part in value))
         elif isinstance(value, np.ndarray):
             self._add_array(value)
-        elif isinstance(value, FunctionType):
-            self.add_function(value)
         elif is_dataclass(value):
             self._add_all(value, [getattr(value, field.name) for field in fields(value)])
         elif hasattr(value, "__array_interface__") or hasattr(value, "__array__"):  # a picture, a data frame
             self._add_array(np.asarray(value))
-        elif callable(value) and hasattr(value, "__qualname__") and not hasattr(value, "__dict__"):  # of C
-            self._mark(value, f"{getattr(value, '__module__', '')}.{value.__qualname__}")
         else:
-            self._mark(value, "")
-            self.opaque.append(type(value).__qualname__)
+            self._add_callable(value)
+
+    def _add_callable(self, value: Any) -> None:
+        if isinstance(value, FunctionType):
+            self.add_function(value)
+        elif isinstance(value, MethodType):
+            self._add_all(value, [value.__func__, value.__self__])
+        elif isinstance(value, partial):
+            self._add_all(value, [value.func, value.args, value.keywords])
+        elif isinstance(value, np.ufunc | Logger):
+            self._mark(value, getattr(value, "__name__", ""))
+        elif isinstance(value, BuiltinFunctionType):  # of C
+            self._mark(value, f"{value.__module__}.{value.__qualname__}")
+            self.add(value.__self__)
+        else:
+            self._add_type(value)
+
+    def _add_type(self, value: Any) -> None:
+        self._mark(value, "")
+        self.opaque.append(type(value).__qualname__)
 
     def _add_all(self, value: Any, parts: Iterable[Any]) -> None:
         self._mark(value, "")
@@ -166,6 +193,7 @@ def _is_filled(cell: Any) -> bool:
 
 def _add_tensor(whole: hashlib.blake2b, tensor: Tensor) -> None:
     whole.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    dense = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
+    flat = dense.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     if flat.numel():
         whole.update(flat.view(torch.uint8).numpy().data)

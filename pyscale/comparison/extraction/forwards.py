@@ -143,8 +143,14 @@ def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
         return
     methods = {name: value for name, value in vars(type(owner)).items() if isinstance(value, FunctionType)}
     yield "its class", [type(owner), methods]
-    for name, value in getattr(owner, "__dict__", {}).items():
-        yield f".{name}", value
+    slots = [name for kind in type(owner).__mro__ for name in _names(getattr(kind, "__slots__", ()))]
+    for name in (*getattr(owner, "__dict__", ()), *slots):
+        if name != "__dict__" and hasattr(owner, name):
+            yield f".{name}", getattr(owner, name)
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def _is_torchs(function: FunctionType) -> bool:
