@@ -29,7 +29,8 @@ def open_store(path: str | PathLike[str]) -> Store:
     =================  ================================================================================================
 
     Rows are samples. Arrays that hold no floating-point numbers are no layers; those called ``sample_ids``,
-    ``sample_id``, ``ids`` or ``id`` are the samples' ids, and so are the lines of thingsvision's ``file_names.txt``.
+    ``sample_id``, ``ids`` or ``id`` are the samples' ids, whatever they hold, and so are the lines of thingsvision's
+    ``file_names.txt``.
 
     Args:
         path: A file or folder, or an address such as ``s3://bucket/acts.zarr``.
