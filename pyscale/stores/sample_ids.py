@@ -32,7 +32,10 @@ def as_ids(values: Iterable[Any], argument: str) -> tuple[SampleId, ...]:
         >>> as_ids(np.array([3, 1]), "sample_ids")
         (3, 1)
     """
-    ids = tuple(values.tolist() if hasattr(values, "tolist") else values)
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(plain, str) or not isinstance(plain, Iterable):
+        raise TypeError(f"{argument} is {values!r}; expected a whole number or a string for every sample")
+    ids = tuple(plain)
     for i, item in enumerate(ids):
         if isinstance(item, bool) or not isinstance(item, int | str):
             raise TypeError(f"{argument}[{i}] is {item!r}; expected a whole number or a string")

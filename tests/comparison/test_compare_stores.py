@@ -191,6 +191,15 @@ def test_exact_mode_goes_block_by_block_where_memory_is_small(monkeypatch, metri
     assert tight.meta["reads"] > whole.meta["reads"] == 1
 
 
+def test_what_is_no_store_is_named(stores):
+    with pytest.raises(TypeError, match="a is None; expected the path or address of a store"):
+        ps.compare_stores(None, stores[1], progress=False)
+    with pytest.raises(TypeError, match="b is 5; expected the path or address of a store"):
+        ps.compare_stores(stores[0], 5, progress=False)
+    with pytest.raises(FileNotFoundError, match="there is no Zarr at memory://nope.zarr"):
+        ps.compare_stores(stores[0], "memory://nope.zarr", progress=False)
+
+
 def test_layers_are_chosen_by_name_and_pattern():
     store = store_of("x", data(0, conv1=(3,), conv2=(3,), fc=(3,)))
     assert ps.compare_stores(store, store, layers="conv*", layers_y=["fc", "conv1"], **OPTIONS).columns == [

@@ -233,3 +233,17 @@ def test_noise_is_not_compressed(tmp_path):
     ps.extract(nn.Sequential(nn.Identity()), [noise], tmp_path / "x.zarr", layers="0", progress=False)
     meta = json.loads((tmp_path / "x.zarr/layers/0/zarr.json").read_text())
     assert [codec["name"] for codec in meta["codecs"]] == ["bytes", "crc32c"]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "A.NPY", "a.safetensors", "memory://a.h5"])
+def test_no_store_takes_the_name_of_another_format(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="path is .*, and what is written is a Zarr"):
+        extract(name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ids", [5, "abc"])
+def test_ids_are_one_for_each_sample(ids, tmp_path):
+    with pytest.raises(TypeError, match=f"sample_ids is {ids!r}; expected a whole number or a string for every sample"):
+        extract(tmp_path / "x.zarr", sample_ids=ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Literal
@@ -30,7 +31,7 @@ from pyscale.distributed import gathered, local_device
 from pyscale.metrics.validity import warn
 from pyscale.ops.gram import check_choice
 from pyscale.stores.lock import writing_alone
-from pyscale.stores.opening import open_store
+from pyscale.stores.opening import FILES, open_store
 from pyscale.stores.places import Place, place_of
 from pyscale.stores.sample_ids import as_ids, hash_ids
 from pyscale.stores.store import SampleId, Store
@@ -112,6 +113,7 @@ def extract(
         raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
     check_initialised(model, "model")
     check_loader(loader, "loader")
+    _check_path(path)
     _check_features(features)
     if max_batches is not None and (type(max_batches) is not int or max_batches < 1):
         raise ValueError(f"max_batches is {max_batches!r}; expected a positive whole number")
@@ -174,6 +176,13 @@ def _writer(place: Place, settings: dict[str, Any], loader: Iterable[Any], *, re
         _check_inputs(place, existing, loader, settings["max_batches"])
         return None
     return StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
+
+
+def _check_path(path: str | PathLike[str]) -> None:
+    """Raise ValueError where a path names another format than is written, and would be opened as that."""
+    suffix = next((suffix for suffix in FILES if os.fspath(path).lower().endswith(suffix)), None)
+    if suffix is not None:
+        raise ValueError(f"path is {os.fspath(path)!r}, and what is written is a Zarr, no {suffix} file; call it .zarr")
 
 
 def _check_features(features: Features) -> None:

@@ -115,6 +115,9 @@ def compare_stores(
         >>> result.rows, result.columns, result.values.round(2).ravel()
         (['conv', 'relu'], ['y'], array([0.74, 0.55]))
     """
+    for argument, given in (("a", a), ("b", b)):
+        if not isinstance(given, str | os.PathLike | Store):
+            raise TypeError(f"{argument} is {given!r}; expected the path or address of a store, or an open one")
     budget = left_for_comparison(parse_size(memory, "memory"))  # before anything is allocated
     options = resolve_options(
         metric=metric,
@@ -135,8 +138,8 @@ def compare_stores(
         crew = stack.enter_context(gathered(alone=sharding == "none"))
         x = _side(stack, a, chosen, "layers")
         again = x.store if not isinstance(b, Store) and os.fspath(b) == x.store.address else b
-        argument, chosen_y = ("layers", chosen) if layers_y is None else ("layers_y", layers_y)
-        y = _side(stack, again, chosen_y, argument)
+        named, chosen_y = ("layers", chosen) if layers_y is None else ("layers_y", layers_y)
+        y = _side(stack, again, chosen_y, named)
         align([x, y])
         same = x.store is y.store and x.rows == y.rows
         for side in (x, y):
