@@ -196,7 +196,7 @@ def test_what_is_no_store_is_named(stores):
         ps.compare_stores(None, stores[1], progress=False)
     with pytest.raises(TypeError, match="b is 5; expected the path or address of a store"):
         ps.compare_stores(stores[0], 5, progress=False)
-    with pytest.raises(FileNotFoundError, match="there is no Zarr at memory://nope.zarr"):
+    with pytest.raises(FileNotFoundError, match=r"there is no Zarr at memory://nope\.zarr"):
         ps.compare_stores(stores[0], "memory://nope.zarr", progress=False)
 
 

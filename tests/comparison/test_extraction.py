@@ -238,7 +238,7 @@ def test_noise_is_not_compressed(tmp_path):
 @pytest.mark.parametrize("name", ["a.npz", "A.NPY", "a.safetensors", "memory://a.h5"])
 def test_no_store_takes_the_name_of_another_format(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="path is .*, and what is written is a Zarr"):
+    with pytest.raises(ValueError, match=r"path is .*, and what is written is a Zarr"):
         extract(name)
     assert not list(tmp_path.iterdir())
 
