@@ -16,7 +16,7 @@ from pyscale.distributed import local_device
 from pyscale.models import profile
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
-from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest
+from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest, time_shares
 from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
 from pyscale.studies.pool import make_together
 from pyscale.studies.provenance import describe_machine, describe_software, now
@@ -248,7 +248,7 @@ def _timed(members: list[Member], contest: EqualBudgetResult | None) -> tuple[li
         for member, latency in zip(everyone, latencies, strict=True)
     ]
     members, others = timed[: len(members)], timed[len(members) :]
-    return members, None if contest is None else contest.with_members(members, others)
+    return members, None if contest is None else time_shares(contest.with_members(members, others))
 
 
 def _provenance(study: Study, members: list[Member], steps: _Steps) -> dict[str, Any]:
