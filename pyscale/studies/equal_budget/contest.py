@@ -11,7 +11,7 @@ import numpy as np
 
 from pyscale.comparison.files import replacing
 from pyscale.models import Network, Scaling
-from pyscale.studies.amounts import cost_of
+from pyscale.models.timing import latency_share
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import Absentee, Contestant, EqualBudgetResult, pairs
 from pyscale.studies.equal_budget.question import Contender, EqualBudgets
@@ -21,6 +21,7 @@ from pyscale.studies.similarity import compare_layers
 from pyscale.studies.study import Study, Variant
 
 PLAN_FILE = "equal_budget_plan.json"
+_SECONDS = 2.0  # of measuring what a network chosen by its latency takes: its last word
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _timed(contestant: Contestant) -> Contestant:
     if contestant.contender.budget.resource != "latency":
         return contestant
     network, original = contestant.member.network, contestant.original.network
-    return replace(contestant, latency_share=cost_of(network, "latency", sparse=False, original=original))
+    return replace(contestant, latency_share=latency_share(network, original, seconds=_SECONDS))
 
 
 def _entry(study: Study, asked: EqualBudgets, contender: Contender, seed: int, scaling: Scaling | str | None) -> Entry:
