@@ -12,7 +12,7 @@ import torch
 
 from pyscale.compress import prune
 from pyscale.models import Scaling, build
-from pyscale.studies import Budget, BudgetError, Compression, EqualBudgets, run
+from pyscale.studies import Budget, BudgetError, Compression, EqualBudgets, run, running
 from pyscale.studies.amounts import least_amount, limit_of
 from pyscale.studies.equal_budget.contest import PLAN_FILE
 from pyscale.studies.equal_budget.figure import draw_equal_budget
@@ -109,6 +109,17 @@ def test_what_was_used_is_a_share_measured_in_turns(whole):
     assert "over the budget" not in said
 
 
+def test_ratios_to_the_baseline_are_measured_in_turns_too(whole, monkeypatch):
+    """Each time the other seed's network is timed alone, this machine is slow: 14 passes of either, one to count."""
+    step = work_of(whole.baseline.network)
+    machine = Machine(lambda seconds: 1.0 if (seconds / step + 0.5) % (14 + 3 * 14) < 14 else 3.0)
+    with on(machine, monkeypatch):
+        (baseline, twin), _ = running._timed([whole.baseline, *whole.twins], None)
+    assert twin.cost.latency == pytest.approx(3 * baseline.cost.latency)
+    assert (baseline.latency_share, twin.latency_share) == pytest.approx((1.0, 1.0))
+    assert [float(row["latency_ratio"]) for row in table(whole.out, "networks.csv")] == pytest.approx([1.0, 1.0])
+
+
 def texts(out):
     document = json.loads((out / "study.json").read_text())
     return [finding["text"] for finding in document["findings"] if finding["topic"] == "budget"]
@@ -119,6 +130,7 @@ def found_by_the_clock(out):
     return json.loads((out / PLAN_FILE).read_text())["scaled"], amounts
 
 
+@pytest.mark.slow
 def test_killed_and_taken_up_on_a_slower_machine_it_ends_the_same(whole, tmp_path, monkeypatch):
     def kill(step):
         if step.title == "make channels-latency-0.5-seed1":
@@ -169,7 +181,7 @@ def test_what_is_over_stays_in_the_tables_and_charts(whole):
     assert {row["way"]: row["within_budget"] for row in standing_rows(contest)} == {"scaled": True, "channels": False}
     assert [row["within_budget"] for row in contestant_rows(contest)] == ["", "", True, True, False, False]
     chart = alike_chart(contest, "latency")
-    scaled, channels = chart.traces[:2]
+    scaled, channels = chart.data[:2]
     assert (scaled["marker"]["symbol"], channels["marker"]["symbol"]) == (["circle"], ["square-open"])
     assert "over the budget when timed again" in channels["text"][0]
     assert "over the budget" not in scaled["text"][0]
