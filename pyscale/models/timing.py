@@ -35,12 +35,13 @@ def latency_share(network: nn.Module, baseline: nn.Module, *, seconds: float = 0
 
     .. math:: \text{share} = \operatorname{median}_{\text{stretches}} \; \frac{\min_i t_i}{\min_i b_i}
 
-    The least of a stretch is what a pass takes undisturbed; a moment at which the machine was faster, and had only one
-    of the two, spoils one stretch. On two cores beside processes that compute half of the time or always, one second
-    of this was off by 0.9 to 1.5 % (root mean square), never by more than 5 %; the median over single turns by 1.3 to
-    3.8 %, at times by 12 %, the ratio of all minima by 0.9 to 1.3 %, but in half a second at times by 59 %, where
-    this is at most 18 % off; the ratio of medians by 4 to 17 % in half a second, and of medians taken at different
-    times by 30 to 80 %.
+    The least of a stretch is what a pass takes undisturbed; a moment in which the machine was faster, and had only one
+    of the two, spoils one stretch. Measured with CIFAR ResNet-20 and smaller ones (0.3 to 1.3 ms) on two cores, alone
+    and beside one or two processes that compute half of the time: off by 1 % (root mean square), 4 % at worst, and in 2
+    seconds by 0.5 %, 1 % at worst; beside two that leave no core free by 5 %, 11 % at worst. Seconds measured at
+    different times gave shares 20 to 120 % off. Half a second of the same turns, summed up in other ways: 1.6 to 3.5 %
+    off by this one, 2 to 4 % by the median of single turns' ratios, 1 to 10 % (59 % at worst) by the ratio of all
+    minima, 4 to 17 % by the ratio of medians.
 
     One image a pass, of each network's own size, in eval and inference mode, where its parameters are.
 

@@ -38,7 +38,7 @@ def work_share(network):
 
 SPEEDS = {
     "slower": lambda seconds: 1.0 if seconds < 0.7 else 3.0,
-    "faster": lambda seconds: 3.0 if seconds < 0.7 else 1.0,
+    "faster": lambda seconds: 3.0 if seconds < 1.3 else 1.0,
     "waves": lambda seconds: 3.0 if int(seconds / 0.35) % 2 else 1.0,
 }
 WIDE = Scaling(width=1.5)

@@ -90,7 +90,7 @@ def _curve(ax: Axes, curve: list[Standing], values: list[Interval], style: dict[
     ax.errorbar(x, means, yerr=None if np.isnan(spread).all() else np.nan_to_num(spread), capsize=2, **style)
     over = [i for i, standing in enumerate(curve) if not within_budget(standing)]
     if over:
-        hollow = {"markerfacecolor": theme.paper, "linestyle": "none", "zorder": 3}
+        hollow: dict[str, Any] = {"markerfacecolor": theme.paper, "linestyle": "none", "zorder": 3}
         ax.plot([x[i] for i in over], means[over], **{**style, "label": f"{style['label']}, over the budget"}, **hollow)
 
 
