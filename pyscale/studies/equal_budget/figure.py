@@ -33,13 +33,14 @@ def draw_equal_budget(contest: EqualBudgetResult) -> Picture:
     """
     standings = list(contest.standings())
     rows = [r for r in contest.asked.resources if any(s.contender.budget.resource == r for s in standings)]
+    hollow = "" if all(map(within_budget, standings)) else " Hollow marks are over the budget, and not ranked."
     return _picture(
         "equal_budget",
         (7.4, 0.7 + 2.3 * max(1, len(rows))),
         partial(_draw, contest=contest, rows=rows),
         caption="Accuracy, and mean CKA of key layers to the original, at equal budgets (the ticks); each network lies "
         "at what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are "
-        "among themselves. Hollow marks are over the budget, and not ranked.",
+        f"among themselves.{hollow}",
         alt="At equal budgets: "
         + "; ".join(
             f"{s.contender.name} accuracy {100 * s.accuracy.mean:.1f} %, CKA {s.similarity.mean:.2f}"
