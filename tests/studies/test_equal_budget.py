@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -268,6 +269,26 @@ def test_who_is_over_budget_is_marked_and_who_is_absent_named():
     assert contest_sentences(contest)[-1] == (
         "Deeply compressed networks have no part in the question of multiply-accumulates: because."
     )
+
+
+def test_leaders_are_chosen_among_those_within_the_budget():
+    ways = {"scaled": (0, -1), "channels": (-9, -9), "weights": (5, 6), "deep": (-2, -3)}
+    alike = {"scaled": (0.5, 0.5), "channels": (0.7, 0.71), "weights": (1, 1), "deep": (0.9, 0.92)}
+    contest = invented_contest(ways, alike)
+    heavy = tuple(
+        replace(each, member=person(each.member.name, 55, each.member.seed, 501))
+        if each.contender.way == "weights"
+        else each
+        for each in contest.contestants
+    )
+    said = contest_sentences(replace(contest, contestants=heavy))[0]
+    assert "networks with weights pruned (which use 50 %, over the budget) change" in said
+    assert (
+        "Of those within the budget, most accuracy is kept by scaled-down networks, ahead of deeply compressed" in said
+    )
+    assert "Most like the original inside are deeply compressed networks" in said
+    assert "Of those" not in contest_sentences(contest)[0]
+    assert "Most accuracy is kept by networks with weights pruned" in contest_sentences(contest)[0]
 
 
 @pytest.mark.parametrize(

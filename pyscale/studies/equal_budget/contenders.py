@@ -66,12 +66,15 @@ class Contestant:
         member: The network and its costs.
         original: The network of the same seed that it stands in for.
         similarity: Mean CKA between its key layers and the original's.
+        latency_share: Of the original's latency, measured in turns with it; NaN before that, and where the budget is of
+            something else.
     """
 
     contender: Contender
     member: Member
     original: Member
     similarity: float
+    latency_share: float = math.nan
 
     @property
     def change(self) -> float:
@@ -82,6 +85,8 @@ class Contestant:
     def used(self) -> float:
         """What it costs of its budget's resource, as a share of the original."""
         resource = self.contender.budget.resource
+        if resource == "latency":
+            return self.latency_share
         return _cost(self.member, resource) / _cost(self.original, resource)
 
 
