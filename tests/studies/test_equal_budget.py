@@ -73,7 +73,9 @@ def test_means_are_those_of_the_networks(contest):
         assert float(row["accuracy"]) == pytest.approx(np.mean(accuracies))
         assert float(row["change"]) == pytest.approx(np.mean(changes), abs=1e-12)
         half = 12.7062047 * np.std(changes, ddof=1) / math.sqrt(2)  # t of 1 degree of freedom
-        assert float(row["change_high"]) - float(row["change"]) == pytest.approx(half, rel=1e-6, abs=1e-9)
+        assert float(row["change_high"]) == pytest.approx(min(float(row["change"]) + half, 1), rel=1e-6, abs=1e-9)
+        assert 0 <= float(row["accuracy_low"]) <= float(row["accuracy_high"]) <= 1
+        assert float(row["similarity_high"]) <= 1
         column = {"macs": "macs", "bytes": "file_bytes"}[row["resource"]]
         used = [float(n[column]) / float(originals[n["seed"]][column]) for n in own]
         assert float(row["used"]) == pytest.approx(np.mean(used))
@@ -240,7 +242,8 @@ def test_a_lead_that_seeds_explain_is_not_called_one():
     contest = invented_contest(
         {"scaled": (0, -10), "channels": (-1, 0)}, {"scaled": (0.5, 0.51), "channels": (0.9, 0.91)}
     )
-    (said, yardstick) = contest_sentences(contest)
+    (said, passes, yardstick) = contest_sentences(contest)
+    assert "have had 3 more passes over the pictures than the originals" in passes
     assert (
         "Most accuracy is kept by networks with channels pruned on average, but scaled-down networks are no further"
         in said

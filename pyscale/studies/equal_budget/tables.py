@@ -65,6 +65,11 @@ def contest_sentences(contest: EqualBudgetResult) -> list[str]:
             standings = contest.at(resource, share)
             if standings:
                 said.append(f"At {100 * share:g} % of the original's {RESOURCES[resource]}, {_compared(standings)}")
+    if said and contest.asked.passes:
+        said.append(
+            f"All of these have had {contest.asked.passes} more passes over the pictures than the originals, which alone "
+            "may change accuracy: they are compared fairly with one another, and less so with the originals."
+        )
     if contest.yardstick:
         low, high = min(contest.yardstick), max(contest.yardstick)
         spread = f"{low:.2f}" if len(contest.yardstick) == 1 else f"{low:.2f} to {high:.2f}"
