@@ -67,8 +67,8 @@ def contest_sentences(contest: EqualBudgetResult) -> list[str]:
                 said.append(f"At {100 * share:g} % of the original's {RESOURCES[resource]}, {_compared(standings)}")
     if said and contest.asked.passes:
         said.append(
-            f"All of these have had {contest.asked.passes} more passes over the pictures than the originals, which alone "
-            "may change accuracy: they are compared fairly with one another, and less so with the originals."
+            f"All of these have had {contest.asked.passes} more passes over the pictures than the originals, which "
+            "alone may change accuracy: they are compared fairly with one another, and less so with the originals."
         )
     if contest.yardstick:
         low, high = min(contest.yardstick), max(contest.yardstick)
