@@ -136,13 +136,14 @@ def _projection_products(left: Sequence[Basis], right: Sequence[Basis], same: bo
 
 def _correlation_sums(left: Sequence[Basis], right: Sequence[Basis], *, squares: bool, same: bool) -> Tensor:
     """Return Σρ, or Σρ², of all pairs (L, M); a column's cross products are formed at once, and soon let go."""
-    rows = [w.coordinates for w in left]
+    rows = [w.coordinates.contiguous() for w in left]
     sums = rows[0].new_zeros((len(left), len(right)))
 
     def blocks() -> Iterator[Block]:
         for j, w in enumerate(right):
+            column = rows[j] if same else w.coordinates.contiguous()
             last = j + 1 if same else len(left)
-            yield Block(range(last), j, _products(rows[:last], w.coordinates))
+            yield Block(range(last), j, _products(rows[:last], column))
 
     for pairs, C in pair_batches(blocks(), {i: w.rank for i, w in enumerate(left)}):
         for (i, j), value in zip(pairs, correlation_sums(C, squares=squares), strict=True):
