@@ -1,4 +1,4 @@
-"""Streaming co-moments beside torch's product, and exact similarities of all pairs of layers beside a loop over pairs.
+"""Streaming co-moments beside torch's and NumPy's products, and exact similarities of all pairs of layers beside loops.
 
 All pairs are gathered in one update from float32 layers, as ``compare(mode="exact")`` does, whitened after; or whitened
 first, where all samples are in memory. There R² takes less work a pair the more layers there are, so it is measured
@@ -50,9 +50,11 @@ def samples(n, p, seed):
 @pytest.mark.parametrize(("n", "p"), choose(SHAPES, [(8, 5)]), ids=lambda size: str(size))
 @pytest.mark.parametrize("op", ["self", "cross"])
 def test_co_moments(beside, op, n, p):
-    """Ours take float32 activations and their means; torch's product has float64 ones, centred before the clock."""
+    """Ours take float32 activations and their means; products of others have float64 ones, centred before the clock."""
     x, a, centred_x = samples(n, p, 0)
     y, b, centred_y = (x, a, centred_x) if op == "self" else samples(n, p, 1)
+    numpy_x, numpy_y = centred_x.numpy(), centred_y.numpy()  # of one array NumPy forms half
+    product = np.empty((p, p))
     own, theirs = (torch.zeros(p, p, dtype=torch.float64) for _ in range(2))
 
     def ours():
@@ -61,6 +63,7 @@ def test_co_moments(beside, op, n, p):
     contenders = {
         "torch addmm_, centred before": lambda: theirs.addmm_(centred_x.T, centred_y),
         "torch centring and addmm_": lambda: theirs.addmm_((x.double() - a).T, y.double() - b),
+        "numpy x.T @ y, centred before": lambda: np.matmul(numpy_x.T, numpy_y, out=product),
     }
     truth = centred_x.T @ centred_y
     error = float((ours() - truth).norm() / truth.norm())

@@ -35,8 +35,11 @@ constexpr int64_t kSteps = kDepth / kFeatures<T>;
 
 constexpr int64_t kLineBytes = 64;
 
+// Steps after which some more memory is asked for.
+constexpr int64_t kFetchSteps = 48;
+
 // Lines of memory to ask for before they are needed: those of `rows` rows, `lines` each, a few with
-// every group of rows of a tile.
+// every kFetchSteps steps of a group of rows.
 struct Ahead {
   const char* row;
   int64_t pitch;  // bytes
@@ -61,6 +64,20 @@ template <class T>
 using Multiply = void(double* tile,  // (edge, edge), 64-byte aligned
                       const T* A, const T* B, int64_t steps, int64_t rows, int64_t columns,
                       bool diagonal, Ahead& ahead);
+
+// Numbers of a row less a shift, a register of them to each of the slices of a float64 panel, at
+// one step of it; `slice` elements are between the slices. The last register is filled with zeros.
+using Spread = void(double* panel,  // 64-byte aligned
+                    const void* row, const double* shift, int64_t count, int64_t slice);
+
+// tile[i, j] = S[i, j] += tile[i, j] for i < rows, j < columns, of a float64 tile; j <= i alone
+// where `diagonal`.
+using AddTile = void(double* S, int64_t pitch, double* tile, int64_t rows, int64_t columns,
+                     bool diagonal);
+
+// S[j, i] = tile[i, j] for i < rows, j < columns; j < i alone where `diagonal`.
+using MirrorTile = void(double* S, int64_t pitch, const double* tile, int64_t rows, int64_t columns,
+                        bool diagonal);
 
 template <class T>
 struct KernelSet {
@@ -105,6 +122,9 @@ struct Kernels {
   KernelSet<float> f32;
   KernelSet<double> f64;
   KernelSet<Pair> pairs;
+  Spread* spread[4];  // by the row's DType
+  AddTile* add_tile;
+  MirrorTile* mirror_tile;
 };
 
 }  // namespace pyscale::cpu

@@ -268,25 +268,40 @@ constexpr int rows_for(int registers) {
   return rows;
 }
 
+inline void fetch(Ahead& ahead) {
+  for (int64_t left = ahead.step; left > 0 && ahead.rows > 0; --left) {
+    __builtin_prefetch(ahead.row + ahead.line * kLineBytes, 0, 2);
+    if (++ahead.line < ahead.lines) continue;
+    ahead.line = 0;
+    ahead.row += ahead.pitch;
+    --ahead.rows;
+  }
+}
+
 // A few rows by `registers` registers of columns, over the whole depth; returns the number of rows.
 // What the next rows read again (`registers` slices of B, and the one of A) fits the first-level
 // cache.
 template <class T, int edge, int registers = edge / kLanes<T>>
-inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T* B, int64_t steps) {
+inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T* B, int64_t steps,
+                              Ahead& ahead) {
   if constexpr (registers > 1)
     if (needed < registers)
-      return multiply_group<T, edge, registers - 1>(needed, tile, A, B, steps);
+      return multiply_group<T, edge, registers - 1>(needed, tile, A, B, steps, ahead);
   constexpr int lanes = kLanes<T>, rows = rows_for<T>(registers);
   Vector<Sum<T>> sums[rows][registers] = {};
+  for (int64_t left = steps; left > 0; left -= kFetchSteps) {
+    fetch(ahead);
+    const int64_t some = left < kFetchSteps ? left : kFetchSteps;
 #pragma GCC unroll 4
-  for (int64_t k = 0; k < steps; ++k, A += lanes, B += lanes) {
-    Vector<T> b[registers];
+    for (int64_t k = 0; k < some; ++k, A += lanes, B += lanes) {
+      Vector<T> b[registers];
 #pragma GCC unroll 8
-    for (int v = 0; v < registers; ++v) b[v] = read(B + v * kSteps<T> * lanes);
+      for (int v = 0; v < registers; ++v) b[v] = read(B + v * kSteps<T> * lanes);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
+      for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < registers; ++v) add_products(sums[r][v], A[r], b[v]);
+        for (int v = 0; v < registers; ++v) add_products(sums[r][v], A[r], b[v]);
+    }
   }
   // By way of memory: the compilers widen a loop over an array better than a register.
   alignas(64) Sum<T> results[rows][registers * lanes];
@@ -300,28 +315,19 @@ inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T*
   return rows;
 }
 
-inline void fetch(Ahead& ahead) {
-  for (int64_t left = ahead.step; left > 0 && ahead.rows > 0; --left) {
-    __builtin_prefetch(ahead.row + ahead.line * kLineBytes, 0, 2);
-    if (++ahead.line < ahead.lines) continue;
-    ahead.line = 0;
-    ahead.row += ahead.pitch;
-    --ahead.rows;
-  }
-}
-
 template <class T, int edge>
 void multiply(double* tile, const T* A, const T* B, int64_t steps, int64_t rows, int64_t columns,
               bool diagonal, Ahead& ahead) {
   constexpr int lanes = kLanes<T>;
   const int64_t registers = (columns + lanes - 1) / lanes;
   for (int64_t i = 0; i < rows;) {
-    fetch(ahead);
     const int64_t needed = diagonal ? i / lanes + 1 : registers;  // none above the diagonal
     const T* a = A + (i / lanes) * kSteps<T> * lanes + i % lanes;
-    i += multiply_group<T, edge>(needed, tile + i * edge, a, B, steps);
+    i += multiply_group<T, edge>(needed, tile + i * edge, a, B, steps, ahead);
   }
 }
+
+#include "cpu/moments.inl"
 
 // ---- the table ----
 
@@ -346,9 +352,11 @@ constexpr Kernels make_kernels(const char* isa) {
            multiply<double, kEdge<double>>},
 #ifdef PYSCALE_PAIRS
           {kEdge<Pair>, kLanes<Pair>, kEdge<Pair> / rows_for<Pair>(kVectors), near_zero, pack<Pair>,
-           multiply<Pair, kEdge<Pair>>}
+           multiply<Pair, kEdge<Pair>>},
 #else
-          {}
+          {},
 #endif
-  };
+          {spread<Double>, spread<Float>, spread<Half>, spread<BFloat16>},
+          add_tile<kEdge<double>>,
+          mirror_tile<kEdge<double>>};
 }

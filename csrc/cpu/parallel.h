@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <vector>
+#include <mutex>
 
 namespace pyscale::cpu {
 
@@ -40,20 +40,24 @@ void run_in_threads(int threads, void (*task)(void*), void* data);
 // waits. What the lowest failing body threw is thrown here.
 template <class Body>
 void parallel(int parts, const Body& body) {
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(parts));
+  std::exception_ptr failure;
+  int failed = parts;  // the lowest part that has; nothing is allocated while none does
+  std::mutex mutex;
   std::atomic<int> next{0};
   auto work = [&] {
     for (int part; (part = next.fetch_add(1)) < parts;) {
       try {
         body(part);
       } catch (...) {
-        failures[static_cast<size_t>(part)] = std::current_exception();
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (part > failed) continue;
+        failed = part;
+        failure = std::current_exception();
       }
     }
   };
   run_in_threads(parts, [](void* data) { (*static_cast<decltype(work)*>(data))(); }, &work);
-  for (const std::exception_ptr& failure : failures)
-    if (failure) std::rethrow_exception(failure);
+  if (failure) std::rethrow_exception(failure);
 }
 
 // How many threads so much work is worth: one for each `grain` multiply-adds.

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <type_traits>
+#include <vector>
 
 #include "cpu/panels.h"
 #include "cpu/parallel.h"
@@ -37,12 +38,12 @@ struct Part {
   double* sums;  // of all tiles; this part writes its own
 };
 
-// Lines of the next chunk, spread over the groups of all tiles.
-Ahead ahead_of(const Matrix& X, Range features, int64_t groups) {
+// Lines of the next chunk, in as many parts.
+Ahead ahead_of(const Matrix& X, Range features, int64_t parts) {
   if (features.begin >= features.end) return {};
   const int64_t bytes = (features.end - features.begin) * size_of(X.dtype);
   const int64_t lines = divide_up(bytes, kLineBytes);
-  return {X.at(0, features.begin), X.stride(), X.rows, lines, divide_up(X.rows * lines, groups)};
+  return {X.at(0, features.begin), X.stride(), X.rows, lines, divide_up(X.rows * lines, parts)};
 }
 
 // What one thread does, with its own panels.
@@ -113,7 +114,8 @@ class Worker {
                        Range next) {
     const KernelSet<U>& kernels = kernel_set<U>();
     const int64_t steps = divide_up(depth, kFeatures<U>);
-    Ahead ahead = ahead_of(A_, next, (part.tiles.end - part.tiles.begin) * kernels.groups);
+    const int64_t groups = (part.tiles.end - part.tiles.begin) * kernels.groups;
+    Ahead ahead = ahead_of(A_, next, groups * divide_up(steps, kFetchSteps));
     Cell at = grid_.at(part.tiles.begin);
     for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at))
       kernels.multiply(part.sums + t * grid_.edge * grid_.edge, a.panel(at.row), b.panel(at.column),

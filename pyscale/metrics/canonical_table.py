@@ -18,7 +18,7 @@ from pyscale.metrics.side_by_side import each
 from pyscale.metrics.spectra import correlation_sums
 from pyscale.metrics.validity import check_finite, warn, warn_constant
 from pyscale.metrics.whitening import Basis, full_basis, whiten_moments, whiten_set
-from pyscale.ops import hsic_pairs, reference
+from pyscale.ops import add_moments_, hsic_pairs, reference
 from pyscale.ops.gram import check_choice
 
 _STEEP = 1e-3  # least σ / σ_max for which directions come from the squares σ², with errors of about 1e-10
@@ -136,12 +136,12 @@ def _projection_products(left: Sequence[Basis], right: Sequence[Basis], same: bo
 
 def _correlation_sums(left: Sequence[Basis], right: Sequence[Basis], *, squares: bool, same: bool) -> Tensor:
     """Return Σρ, or Σρ², of all pairs (L, M); a column's cross products are formed at once, and soon let go."""
-    rows = [w.coordinates.T.contiguous() for w in left]  # (r, n)
+    rows = [w.coordinates.contiguous() for w in left]
     sums = rows[0].new_zeros((len(left), len(right)))
 
     def blocks() -> Iterator[Block]:
         for j, w in enumerate(right):
-            column = rows[j] if same else w.coordinates.T.contiguous()
+            column = rows[j] if same else w.coordinates.contiguous()
             last = j + 1 if same else len(left)
             yield Block(range(last), j, _products(rows[:last], column))
 
@@ -154,11 +154,15 @@ def _correlation_sums(left: Sequence[Basis], right: Sequence[Basis], *, squares:
 
 
 def _products(rows: Sequence[Tensor], column: Tensor) -> Tensor:
-    """Return W_iᵀ W_j of sets (r_i, n) with one (s, n), one above the other (Σr_i, s)."""
+    """Return W_iᵀ W_j of sets (n, r_i) with one (n, s), one above the other (Σr_i, s)."""
     if column.device.type != "cpu":
-        return torch.cat(list(rows)) @ column.T
-    # The kernel under all-pairs HSIC: both have the samples side by side, which it reads as they are.
-    return torch.cat([hsic_pairs(row, column) for row in rows])
+        return torch.cat(list(rows), dim=1).T @ column
+    sizes = [row.shape[1] for row in rows]
+    products = column.new_zeros((sum(sizes), column.shape[1]))
+    zeros = column.new_zeros(max(*sizes, column.shape[1]))
+    for part, row in zip(products.split(sizes), rows, strict=True):
+        add_moments_(part, row, zeros[: row.shape[1]], column, zeros[: column.shape[1]])
+    return products
 
 
 def _warn_few_samples(

@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from pyscale.metrics.moments import Copied, Move, moved, slice_rows
-from pyscale.ops import merge_moments_
+from pyscale.ops import add_moments_, merge_moments_
 
 
 @dataclass
@@ -85,22 +85,26 @@ def add_together(xs: Sequence[Tensor], moves: Sequence[Move], columns: Sequence[
         column.moments.move_(first, column.move)
     step = slice_rows(len(x.mean) + len(mean_y), mean_y.device)
     for k in range(0, len(xs[0]), step):
-        a = _side_by_side([t[k : k + step] for t in xs], x.mean)
-        b = _side_by_side([column.y[k : k + step] for column in columns], mean_y)
+        samples_x = _side_by_side([t[k : k + step] for t in xs])
+        a = samples_x.to(x.mean.dtype) - x.mean
+        b = _side_by_side([column.y[k : k + step] for column in columns]).to(mean_y.dtype) - mean_y
         R, T = _squared_norms(a, x.sizes), _squared_norms(b, sizes_y)
         U, V, W = a.T @ T, R.T @ b, R.T @ T  # Σ|y_j|² x (P, M), Σ|x_i|² y (L, Q), Σ|x_i|²|y_j|² (L, M)
         parts = zip(columns, firsts, V.split(sizes_y, dim=1), b.split(sizes_y, dim=1), strict=True)
         for j, (column, first, v, part) in enumerate(parts):
             L, P, moments = column.layers, len(first.mean), column.moments
-            moments.S.addmm_(a[:, :P].T, part)
+            if a.is_cpu:  # from the narrower samples: half the memory is read
+                add_moments_(moments.S, samples_x[:, :P], first.mean, column.y[k : k + step], column.move.mean)
+            else:
+                moments.S.addmm_(a[:, :P].T, part)
             moments.u = moments.u + U[:P, j]
             moments.v = moments.v + v[:L]
             moments.w = moments.w + W[:L, j]
 
 
-def _side_by_side(parts: Sequence[Tensor], mean: Tensor) -> Tensor:
-    """Return samples of layers about their means, (n, P) in the type of these."""
-    return (parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)).to(mean.dtype) - mean
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Return samples of layers (n, P)."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 def _squared_norms(a: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyscale.ops import cuda, gradients, native, products, reference
+from pyscale.ops import cuda, gradients, native, reference
 from pyscale.ops.dispatch import passes_straight
 from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.memory import MemoryErrors
@@ -128,9 +128,6 @@ def add_moments(
 ) -> None:
     """Add to ``out`` (p, q) the co-moments of ``x`` (n, p) with ``y`` (n, q), or with itself where ``y`` is None."""
     if native.serves(out, x, *([] if y is None else [y])):
-        if threads == 0 and products.preferred(x, y):
-            products.add_moments(out, x, shift_x, y, shift_y)
-            return
         native.add_moments(out, x, shift_x, y, shift_y, threads)
     elif y is None and cuda.serves(out, x) and out.is_contiguous():
         cuda.add_self_moments(out, x, shift_x)

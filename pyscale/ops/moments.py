@@ -33,8 +33,7 @@ def add_moments_(
         shift_x: The point a, float64, shape (p,): the batch's mean for centred moments.
         y: The other batch, shape (n, q); None for ``x`` itself, which takes half of the arithmetic.
         shift_y: The point b, float64, shape (q,).
-        threads: CPU threads, for the native kernels; by default torch's own number, and torch's own product where that
-            is faster: of two sets, and of few samples of many features.
+        threads: CPU threads; by default torch's own number.
 
     Returns:
         ``out``.

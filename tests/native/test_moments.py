@@ -66,6 +66,24 @@ def test_the_number_of_threads_changes_no_bit(name):
         assert np.array_equal(moments(x, threads), one)
 
 
+@pytest.mark.parametrize(("n", "p", "q"), [(9001, 130, 60), (40, 2600, 7), (7, 5, 2600)], ids=str)
+def test_more_than_is_packed_at_once(n, p, q):
+    """Samples go through in slabs, and sums of many features with few in bands."""
+    rng = np.random.default_rng(0)
+    x, y = view(rng.normal(size=(n, p)) + 3, "float32", spare=2), view(rng.normal(size=(n, q)), "float32", spare=1)
+    a, b = view(rng.normal(size=(1, p))), view(rng.normal(size=(1, q)))
+    before = rng.normal(size=(p, q))
+    expected = before + (x.values - a.values).T @ (y.values - b.values)
+    for threads in (1, 3):
+        S = view(before, spare=3, junk=7.0)
+        _native.cross_moments(S.matrix, x.matrix, a.matrix, y.matrix, b.matrix, threads)
+        assert error(S.storage[:, :q], expected) <= TOLERANCE
+        assert np.all(S.storage[:, q:] == 7.0)
+    own = moments(x, 2)
+    assert error(own, x.values.T @ x.values) <= TOLERANCE
+    assert np.array_equal(own, own.T)
+
+
 def test_nonfinite_samples_spoil_their_features():
     values = np.random.default_rng(0).normal(size=(20, 30))
     values[4, 13] = np.nan

@@ -29,8 +29,7 @@ def test_add_moments(shape, dtype):
 
 
 @pytest.mark.parametrize(("n", "p"), [(40, 1030), (2100, 5), (1030, 1030)], ids=str)
-def test_kernels_of_ours_and_torchs_product_agree(n, p):
-    """Which of them is taken goes by the shape, and ours where the threads are given."""
+def test_few_and_many_samples_and_features(n, p):
     generator = torch.Generator().manual_seed(n)
     x, y = torch.randn(n, p, generator=generator) + 30, torch.randn(n, 7, generator=generator)
     a, b = x.double().mean(0), y.double().mean(0)
