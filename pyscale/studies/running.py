@@ -17,6 +17,7 @@ from pyscale.models import profile
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
 from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest
+from pyscale.studies.foresight import check_networks
 from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
 from pyscale.studies.pool import make_together
 from pyscale.studies.provenance import describe_machine, describe_software, now
@@ -88,6 +89,7 @@ def run(
         raise TypeError(f"study must be a pyscale.studies.Study or the path of a file, got {type(study).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    check_networks(study)
     shop = workshop(study, out, resume=resume, progress=progress and workers == 1, device=device, cache=cache)
     folder = shop.out
     if study.costs is not None:

@@ -1,0 +1,99 @@
+"""What would stop a study after its first trainings, found before them: on the meta device and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+
+from pyscale.comparison.hooks import Tap
+from pyscale.comparison.layers import select_layers
+from pyscale.models import Network, Scaling, build
+from pyscale.models.checkpoint import load_weights
+from pyscale.studies.study import Study, StudyError, Variant
+
+
+def check_networks(study: Study) -> None:
+    """Build a study's networks without values, and raise where a checkpoint or a key layer is not theirs.
+
+    Args:
+        study: What would be run.
+
+    Raises:
+        StudyError: If a checkpoint file is missing or does not fit, a pattern of ``key_layers`` is no layer of any
+            network, or all of them together are no layer of one.
+    """
+    for member, place in _given(study):
+        assert member.weights is not None
+        try:
+            load_weights(_without_values(study, member), Path(member.weights).expanduser())
+        except (ValueError, TypeError, OSError) as error:
+            raise StudyError(str(error), (*place, "weights")) from error
+    if study.key_layers:
+        _check_key_layers(study)
+
+
+def layers_of(network: Network, channels: int) -> list[str]:
+    """The rows that a network has in a comparison, in forward order.
+
+    Args:
+        network: On the meta device.
+        channels: Of its pictures.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     network = build("lenet5")
+        >>> layers_of(network, 1)[:2]
+        ['conv1', 'pool1']
+    """
+    with Tap("network", select_layers(network)) as tap, torch.no_grad():
+        pictures = torch.empty(2, channels, network.image_size, network.image_size, device="meta")
+        with tap.recording(lambda row, activation: None, 0, len(pictures)):
+            network.eval()(pictures)
+    return tap.rows
+
+
+def _given(study: Study) -> Iterator[tuple[Variant, tuple[str | int, ...]]]:
+    """Networks that come from a file, with their place in the study's."""
+    if study.weights is not None:
+        yield study.members[0], ()
+    for index, variant in enumerate(study.variants):
+        if variant.weights is not None:
+            yield variant, ("variants", index)
+
+
+def _check_key_layers(study: Study) -> None:
+    shapes: dict[Scaling, str] = {}
+    for member in study.members:
+        shapes.setdefault(study.scaling_of(member), member.name)
+    found = {name: layers_of(_scaled(study, scaling), study.data.channels) for scaling, name in shapes.items()}
+    everywhere = list(dict.fromkeys(row for rows in found.values() for row in rows))
+    for index, pattern in enumerate(study.key_layers):
+        if not any(fnmatchcase(row, pattern) for row in everywhere):
+            raise StudyError(
+                f"key_layers: {pattern!r} is no layer of any network; there are {', '.join(everywhere)}",
+                ("key_layers", index),
+            )
+    for name, rows in found.items():
+        if not any(fnmatchcase(row, pattern) for row in rows for pattern in study.key_layers):
+            raise StudyError(
+                f"key_layers: expected some layers of every network, got none of {name}; it has {', '.join(rows)}",
+                ("key_layers",),
+            )
+
+
+def _without_values(study: Study, member: Variant) -> Network:
+    return _scaled(study, study.scaling_of(member))
+
+
+def _scaled(study: Study, scaling: Scaling) -> Network:
+    with torch.device("meta"):
+        return build(
+            study.family,
+            scaling=scaling,
+            num_classes=study.data.num_classes,
+            in_channels=study.data.channels,
+            image_size=study.image_size,
+        )
