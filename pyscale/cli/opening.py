@@ -42,7 +42,7 @@ def open_model(
         in_channels: Of a named network.
         image_size: Of a named network before scaling.
         seed: Of fresh weights.
-        channels_from_data: Whether the pictures decide ``in_channels``, rather than an option: errors say which to change.
+        channels_from_data: Whether pictures decide ``in_channels``, rather than an option: errors say which to change.
 
     Raises:
         ValueError: If a factor is malformed, the name unknown, or weights are given for a folder.

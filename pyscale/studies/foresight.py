@@ -10,9 +10,11 @@ import torch
 
 from pyscale.comparison.hooks import Tap
 from pyscale.comparison.layers import select_layers
+from pyscale.comparison.weight_matrices import KINDS
 from pyscale.models import Network, Scaling, build
 from pyscale.models.checkpoint import load_weights
 from pyscale.studies.study import Study, StudyError, Variant
+from pyscale.studies.weight_similarity.question import WeightSimilarity
 
 
 def check_networks(study: Study) -> None:
@@ -23,7 +25,8 @@ def check_networks(study: Study) -> None:
 
     Raises:
         StudyError: If a checkpoint file is missing or does not fit, a pattern of ``key_layers`` is no layer of any
-            network, or all of them together are no layer of one.
+            network, or all of them together are no layer of one, or there are no weights to compare where they were
+            asked for.
     """
     for member, place in _given(study):
         assert member.weights is not None
@@ -33,6 +36,8 @@ def check_networks(study: Study) -> None:
             raise StudyError(str(error), (*place, "weights")) from error
     if study.key_layers:
         _check_key_layers(study)
+    if study.compare_weights is not None:
+        _check_weight_layers(study, study.compare_weights)
 
 
 def layers_of(network: Network, channels: int) -> list[str]:
@@ -81,6 +86,33 @@ def _check_key_layers(study: Study) -> None:
             raise StudyError(
                 f"key_layers: expected some layers of every network, got none of {name}; it has {', '.join(rows)}",
                 ("key_layers",),
+            )
+
+
+def _check_weight_layers(study: Study, asked: WeightSimilarity) -> None:
+    for index, named in enumerate(asked.networks):
+        place = ("compare_weights", "others", index - 1) if index else ("compare_weights", "baseline")
+        try:
+            with torch.device("meta"):
+                network = build(named.family)
+            if named.weights is not None:
+                load_weights(network, Path(named.weights).expanduser())
+        except (ValueError, TypeError, OSError) as error:
+            raise StudyError(f"compare_weights: {named.title}: {error}", place) from error
+        _check_parts(named.title, network, asked)
+    if not asked.networks:
+        _check_parts(study.members[0].name, _without_values(study, study.members[0]), asked)
+
+
+def _check_parts(name: str, network: Network, asked: WeightSimilarity) -> None:
+    modules = dict(network.named_modules())
+    for index, part in enumerate(asked.parts):
+        if not isinstance(modules.get(part.layer), KINDS):
+            weighted = [known for known, module in modules.items() if isinstance(module, KINDS)]
+            raise StudyError(
+                f"compare_weights: {part.layer!r} is no convolution or linear layer of {name}; these are "
+                f"{', '.join(weighted)}",
+                ("compare_weights", "parts", index, "layer"),
             )
 
 

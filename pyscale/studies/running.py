@@ -25,6 +25,7 @@ from pyscale.studies.results import StudyResult
 from pyscale.studies.run_cache import RunCache
 from pyscale.studies.similarity import Similarity, as_similarity, compare_all, compare_layers, noted
 from pyscale.studies.study import LABELS, Study, Variant
+from pyscale.studies.weight_similarity.measuring import WeightRow, compare_named, compare_own
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def run(
     Args:
         study: What to do, or the path of a YAML file that says so (:meth:`Study.from_yaml`).
         out: The folder: ``report.html``, ``study.json``, ``networks.csv``, ``layers.csv``, ``figures/``,
-            ``comparisons/``, ``runs/``; ``equal_budget.csv``, ``costs.csv`` and ``pairs.csv`` where they are asked for.
+            ``comparisons/``, ``runs/``; ``equal_budget.csv``, ``costs.csv``, ``weights.csv`` and ``pairs.csv`` where
+            they are asked for.
         resume: False trains anew.
         progress: Whether the trainings' progress bars are shown, where one process trains.
         workers: Processes that make networks at the same time, each on the study's threads. Scripts that ask for more
@@ -94,6 +96,7 @@ def run(
     folder = shop.out
     if study.costs is not None:
         write_costs(study.costs.rows(study.family), folder)
+    weights = _named_weights(study)
     with using_threads(study.threads):
         plan = None if study.equal_budget is None else plan_contest(study, shop)
         entries = () if plan is None else plan.entries
@@ -107,6 +110,8 @@ def run(
             steps.begin(f"{how} {variant.name}")
             members.append(_member(study, variant, shop))
         similarities, all_pairs = _compare(study, members, steps, shop.device)
+        if study.compare_weights is not None and study.compare_weights.baseline is None:
+            weights = compare_own(study.compare_weights, {member.name: member.network for member in members})
         contest = None
         if plan is not None:
             contest = run_contest(study, plan, members[: 1 + len(study.twin_seeds)], shop, steps.begin)
@@ -114,9 +119,16 @@ def run(
         members, contest = _timed(members, contest)
     steps.begin("draw and write")
     origin = _provenance(study, members, steps)
-    result = StudyResult(study, tuple(members), similarities, origin, folder, contest, all_pairs)
+    result = StudyResult(study, tuple(members), similarities, origin, folder, contest, all_pairs, weights)
     write_files(result)
     return result
+
+
+def _named_weights(study: Study) -> tuple[WeightRow, ...]:
+    """Weights of networks that need no training, compared before anything is trained."""
+    if study.compare_weights is None or study.compare_weights.baseline is None:
+        return ()
+    return compare_named(study.compare_weights, study.seed)
 
 
 def workshop(

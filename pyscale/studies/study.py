@@ -12,6 +12,7 @@ from pyscale.studies.budgets import Compression
 from pyscale.studies.equal_budget.question import EqualBudgets
 from pyscale.studies.sources import Source
 from pyscale.studies.sweeps import Costs
+from pyscale.studies.weight_similarity.question import WeightSimilarity
 from pyscale.train import Data
 
 LABELS = {"cka": "CKA", "cca_r2": "CCA (R²)"}
@@ -102,6 +103,7 @@ class Study:
         equal_budget: Ways to a cheaper network to set side by side at equal budgets; None asks nothing.
         costs: Networks to count without training them; None counts none.
         weights: A checkpoint file of the baseline, which is then not trained. It has no twins.
+        compare_weights: Layers whose weights are compared from network to network; None compares none.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -128,6 +130,7 @@ class Study:
     equal_budget: EqualBudgets | None = None
     costs: Costs | None = None
     weights: str | None = None
+    compare_weights: WeightSimilarity | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Data):
@@ -281,6 +284,7 @@ class Study:
             "recipe": dict(self.recipe),
             "source": None if self.source is None else self.source.to_dict(),
             "equal_budget": None if self.equal_budget is None else asdict(self.equal_budget),
+            "compare_weights": None if self.compare_weights is None else asdict(self.compare_weights),
         }
 
 

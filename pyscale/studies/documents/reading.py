@@ -20,6 +20,10 @@
     equal_budget: {shares: [0.5, 0.25], resources: [macs, bytes]}
     costs:
       sweeps: [{name: depth, depth: 2, phi: [0, 1, 2, 3]}]
+    compare_weights:                # of the study's networks, or of these
+      baseline: efficientnet_b0     # or {family: efficientnet_b0, weights: b0.pth}
+      others: [efficientnet_b1, efficientnet_b2]
+      parts: [{name: stem, layer: features.0.0}, {name: head, layer: classifier.1, rows: outputs}]
 
 Keys that are not known are refused, as are values of another type or out of range, layers that no network has, and
 checkpoints that are not there or do not fit; every message names file, line and key. Pictures are named, not held, and
@@ -40,7 +44,7 @@ from pydantic import ValidationError
 
 from pyscale.models import Scaling, build, compound
 from pyscale.studies.budgets import Budget, Compression, Resource
-from pyscale.studies.documents.schema import CompressKeys, CostsKeys, Document, VariantKeys, unknown_key
+from pyscale.studies.documents.schema import CompressKeys, CostsKeys, Document, VariantKeys, WeightsKeys, unknown_key
 from pyscale.studies.documents.yaml_file import Place, StudyFileError, YamlText
 from pyscale.studies.equal_budget.question import EqualBudgets
 from pyscale.studies.foresight import check_networks
@@ -48,6 +52,7 @@ from pyscale.studies.scaled_budgets import scaled_to_budget
 from pyscale.studies.sources import Source
 from pyscale.studies.study import Study, StudyError, Variant
 from pyscale.studies.sweeps import Costs, Sweep
+from pyscale.studies.weight_similarity.question import NamedNetwork, Part, WeightSimilarity
 from pyscale.train import Data
 
 _PLAIN = ("title", "family", "image_size", "epochs", "seed", "pairs", "batch_size", "threads", "weights")
@@ -111,8 +116,9 @@ def write_study(study: Study) -> str:
     }
     if study.equal_budget is not None:
         written["equal_budget"] = _listed(asdict(study.equal_budget))
-    if study.costs is not None:
-        written["costs"] = _listed(asdict(study.costs))
+    for key in ("costs", "compare_weights"):
+        if getattr(study, key) is not None:
+            written[key] = _listed(asdict(getattr(study, key)))
     return str(yaml.safe_dump({k: v for k, v in written.items() if v is not None}, sort_keys=False, allow_unicode=True))
 
 
@@ -159,6 +165,9 @@ class _Reader:
                 options["equal_budget"] = EqualBudgets(**_tuples(document.equal_budget.given()))
         if document.costs is not None:
             options["costs"] = self._costs(document.costs)
+        if document.compare_weights is not None:
+            with self._at("compare_weights"):
+                options["compare_weights"] = _weight_similarity(document.compare_weights)
         with self._at("recipe"):
             data.recipe.but(**document.recipe)
         with self._at():
@@ -234,6 +243,15 @@ class _Reader:
 def _unnamed(message: str, place: Place) -> str:
     """A message without the argument that the place has named already."""
     return message.removeprefix(f"{place[0]}: ").removeprefix(f"{place[-1]}: ") if place else message
+
+
+def _weight_similarity(keys: WeightsKeys) -> WeightSimilarity:
+    return WeightSimilarity(
+        parts=tuple(Part(**part.given()) for part in keys.parts),
+        baseline=None if keys.baseline is None else NamedNetwork(**keys.baseline.given()),
+        others=tuple(NamedNetwork(**network.given()) for network in keys.others),
+        metrics=tuple(keys.metrics),
+    )
 
 
 def _compression(keys: CompressKeys) -> Compression:

@@ -152,6 +152,38 @@ class CostsKeys(Keys):
     image_size: Count | None = None
 
 
+class PartKeys(Keys):
+    """A layer whose weights are compared."""
+
+    name: str
+    layer: str
+    rows: Literal["inputs", "outputs"] = "inputs"
+
+
+class NamedNetworkKeys(Keys):
+    """A network as published."""
+
+    family: str
+    weights: str | None = None
+    name: str = ""
+
+
+def _family(value: Any) -> Any:
+    return {"family": value} if isinstance(value, str) else value
+
+
+Named = Annotated[NamedNetworkKeys, BeforeValidator(_family)]
+
+
+class WeightsKeys(Keys):
+    """Weights from network to network."""
+
+    parts: Annotated[list[PartKeys], Field(min_length=1)]
+    baseline: Named | None = None
+    others: list[Named] = []
+    metrics: list[str] = ["cka", "cka_biased", "cca_r2"]
+
+
 class Document(Keys):
     """A whole file."""
 
@@ -174,6 +206,7 @@ class Document(Keys):
     equal_budget: EqualBudgetKeys | None = None
     costs: CostsKeys | None = None
     weights: str | None = None
+    compare_weights: WeightsKeys | None = None
 
 
 def unknown_key(place: Place) -> str:
