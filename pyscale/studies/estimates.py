@@ -115,7 +115,8 @@ def _rows(study: Study) -> Iterator[EstimateRow]:
             yield _row(study, member.name, study.scaling_of(member), 1, pictures, passes)
         else:
             row = _row(study, member.name, study.scaling_of(member), 1, pictures, compression.passes)
-            yield _bounded(row, compression.budget) if compression.granularity == "channel" else row
+            limit = compression.budget if compression.schedule is None else None  # steps before the last are larger
+            yield _bounded(row, limit) if compression.granularity == "channel" else row
     asked = study.equal_budget
     if asked is None:
         return

@@ -16,6 +16,7 @@
       - {name: half, scale_to: {macs: 0.5, rule: closest}}  # below 1 a share of the baseline's, else the number
       - {name: thin, compress: {granularity: channel, macs: 0.5, epochs: 2}}
       - {name: deep, compress: {amount: 0.7, bits: 5}}
+      - {name: slow, compress: {amount: 0.9, scope: layer, schedule: cubic, steps: 4}}  # or iterative; one shot without
       - {name: published, weights: resnet20.th}     # and ``weights`` of its own for the baseline: nothing is trained
     equal_budget: {shares: [0.5, 0.25], resources: [macs, bytes]}
     costs:

@@ -90,6 +90,9 @@ class CompressKeys(Keys):
     parameters: Positive | None = None
     bytes: Positive | None = None
     latency: Positive | None = None
+    scope: Literal["global", "layer"] = "global"
+    schedule: Literal["cubic", "iterative"] | None = None
+    steps: Count = 8
     bits: Annotated[int, Field(ge=1, le=8)] | None = None
     epochs: Count = 2
     sharing_epochs: Count = 1
