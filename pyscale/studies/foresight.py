@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def check_networks(study: Study) -> None:
             load_weights(_without_values(study, member), Path(member.weights).expanduser())
         except (ValueError, TypeError, OSError) as error:
             raise StudyError(str(error), (*place, "weights")) from error
-    if study.key_layers:
+    if study.key_layers or study.cca_layers:
         _check_key_layers(study)
     if study.compare_weights is not None:
         _check_weight_layers(study, study.compare_weights)
@@ -74,6 +74,7 @@ def _check_key_layers(study: Study) -> None:
     for member in study.members:
         shapes.setdefault(study.scaling_of(member), member.name)
     found = {name: layers_of(_scaled(study, scaling), study.data.channels) for scaling, name in shapes.items()}
+    _check_cca_layers(study, found)
     everywhere = list(dict.fromkeys(row for rows in found.values() for row in rows))
     for index, pattern in enumerate(study.key_layers):
         if not any(fnmatchcase(row, pattern) for row in everywhere):
@@ -82,10 +83,23 @@ def _check_key_layers(study: Study) -> None:
                 ("key_layers", index),
             )
     for name, rows in found.items():
-        if not any(fnmatchcase(row, pattern) for row in rows for pattern in study.key_layers):
+        if study.key_layers and not any(fnmatchcase(row, key) for row in rows for key in study.key_layers):
             raise StudyError(
                 f"key_layers: expected some layers of every network, got none of {name}; it has {', '.join(rows)}",
                 ("key_layers",),
+            )
+
+
+def _check_cca_layers(study: Study, found: Mapping[str, list[str]]) -> None:
+    """CCA's layers must hold some key layers of every network, or its curves would be about none."""
+    if not study.cca_layers or "cca_r2" not in study.metrics:
+        return
+    for name, rows in found.items():
+        chosen = [row for row in rows if any(fnmatchcase(row, pattern) for pattern in study.cca_layers)]
+        if not any(fnmatchcase(row, pattern) for row in chosen for pattern in study.key_layers or ("*",)):
+            raise StudyError(
+                f"cca_layers: expected some of the key layers of {name}, got {', '.join(chosen) or 'no layer'}",
+                ("cca_layers",),
             )
 
 

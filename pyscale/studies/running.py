@@ -225,6 +225,7 @@ def _compare(
                 baseline.network,
                 study.data,
                 metric,
+                layers=study.layers_for(metric),
                 key_layers=study.key_layers,
                 batch_size=study.batch_size,
                 device=device,
@@ -242,7 +243,14 @@ def _compare_all(
     for metric in study.metrics:
         steps.begin(f"compare all pairs of networks by {LABELS[metric]}")
         with noted() as notes:
-            every[metric] = compare_all(networks, study.data, metric, batch_size=study.batch_size, device=device)
+            every[metric] = compare_all(
+                networks,
+                study.data,
+                metric,
+                layers=study.layers_for(metric),
+                batch_size=study.batch_size,
+                device=device,
+            )
         for member in others:
             comparison = every[metric][member.name, baseline.name]
             found[member.name][metric] = as_similarity(comparison, metric, study.key_layers, notes)

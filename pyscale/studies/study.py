@@ -14,6 +14,7 @@ from pyscale.studies.sources import Source
 from pyscale.studies.sweeps import Costs
 from pyscale.studies.weight_similarity.question import WeightSimilarity
 from pyscale.train import Data
+from pyscale.train.loggers import LoggerName
 
 LABELS = {"cka": "CKA", "cca_r2": "CCA (R²)"}
 """The similarities a study can show, each with a known chance level, and what they are called in print."""
@@ -93,6 +94,8 @@ class Study:
         metrics: Which of ``"cka"`` and ``"cca_r2"`` to compute.
         key_layers: Glob patterns of the layers that curves and sentences are about (a residual network's block outputs,
             say); maps and tables show every layer. Empty is all.
+        cca_layers: Layers that CCA is computed of, as :func:`pyscale.compare` takes them; empty is all. CCA says
+            something only of layers with far fewer channels than there are held-out pictures, and takes longest.
         pairs: Which networks are compared: ``"baseline"``, each with the baseline; ``"all"``, each with each other, so
             that the overview is a full matrix. The work grows with the square of the networks' number.
         batch_size: Held-out pictures per minibatch of the comparison.
@@ -103,6 +106,8 @@ class Study:
         equal_budget: Ways to a cheaper network to set side by side at equal budgets; None asks nothing.
         costs: Networks to count without training them; None counts none.
         weights: A checkpoint file of the baseline, which is then not trained. It has no twins.
+        logger: ``"csv"`` or ``"tensorboard"``, or both: what every training writes into ``runs/<name>/logs`` epoch by
+            epoch. Trainings that are taken up finished write nothing.
         compare_weights: Layers whose weights are compared from network to network; None compares none.
 
     Raises:
@@ -121,6 +126,7 @@ class Study:
     twin_seeds: tuple[int, ...] = (1,)
     metrics: tuple[str, ...] = ("cka", "cca_r2")
     key_layers: tuple[str, ...] = ()
+    cca_layers: tuple[str, ...] = ()
     pairs: Pairs = "baseline"
     batch_size: int = 45
     threads: int = 1
@@ -130,6 +136,7 @@ class Study:
     equal_budget: EqualBudgets | None = None
     costs: Costs | None = None
     weights: str | None = None
+    logger: tuple[LoggerName, ...] = ()
     compare_weights: WeightSimilarity | None = None
 
     def __post_init__(self) -> None:
@@ -196,6 +203,9 @@ class Study:
         self.data.recipe.but(**self.recipe)
         if not self.metrics or not set(self.metrics) <= set(LABELS):
             raise StudyError(f"metrics must be some of {tuple(LABELS)}, got {self.metrics!r}", ("metrics",))
+        for each in self.logger:
+            if each not in get_args(LoggerName):
+                raise StudyError(f"logger must be some of {get_args(LoggerName)}, got {self.logger!r}", ("logger",))
         if self.pairs not in get_args(Pairs):
             raise StudyError(f"pairs must be one of {get_args(Pairs)}, got {self.pairs!r}", ("pairs",))
         for name, least in (("batch_size", 4), ("threads", 1)):
@@ -218,6 +228,10 @@ class Study:
     def seed_of(self, member: Variant) -> int:
         """The seed a member is trained from."""
         return self.seed if member.seed is None else member.seed
+
+    def layers_for(self, metric: str) -> list[str] | None:
+        """Layers that a similarity is computed of; None is all."""
+        return list(self.cca_layers) if metric == "cca_r2" and self.cca_layers else None
 
     def original_of(self, member: Variant) -> Variant:
         """The baseline or twin from a member's seed: what a compressed network is made of."""
@@ -277,10 +291,12 @@ class Study:
             "twin_seeds": list(self.twin_seeds),
             "metrics": list(self.metrics),
             "key_layers": list(self.key_layers),
+            "cca_layers": list(self.cca_layers),
             "weights": self.weights,
             "pairs": self.pairs,
             "batch_size": self.batch_size,
             "threads": self.threads,
+            "logger": list(self.logger),
             "recipe": dict(self.recipe),
             "source": None if self.source is None else self.source.to_dict(),
             "equal_budget": None if self.equal_budget is None else asdict(self.equal_budget),

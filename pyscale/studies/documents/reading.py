@@ -9,6 +9,7 @@
     epochs: 8
     seed: 0
     twin_seeds: [1, 2]
+    cca_layers: ["*.conv2", linear] # of all layers, where CCA is at its ceiling for those with many channels
     pairs: all                      # or baseline: each network with the baseline only
     variants:
       - {name: wider, scale: {width: 1.5}}
@@ -21,6 +22,7 @@
     equal_budget: {shares: [0.5, 0.25], resources: [macs, bytes]}
     costs:
       sweeps: [{name: depth, depth: 2, phi: [0, 1, 2, 3]}]
+    logger: csv                     # or tensorboard, or [csv, tensorboard]: every training's epochs in runs/<name>/logs
     compare_weights:                # of the study's networks, or of these
       baseline: efficientnet_b0     # or {family: efficientnet_b0, weights: b0.pth}
       others: [efficientnet_b1, efficientnet_b2]
@@ -57,7 +59,7 @@ from pyscale.studies.weight_similarity.question import NamedNetwork, Part, Weigh
 from pyscale.train import Data
 
 _PLAIN = ("title", "family", "image_size", "epochs", "seed", "pairs", "batch_size", "threads", "weights")
-_LISTS = ("twin_seeds", "metrics", "key_layers")
+_LISTS = ("twin_seeds", "metrics", "key_layers", "cca_layers", "logger")
 
 
 def read_study(path: str | Path) -> Study:

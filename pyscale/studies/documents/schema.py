@@ -171,6 +171,10 @@ class NamedNetworkKeys(Keys):
     name: str = ""
 
 
+def _one_or_several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _family(value: Any) -> Any:
     return {"family": value} if isinstance(value, str) else value
 
@@ -201,6 +205,7 @@ class Document(Keys):
     twin_seeds: list[Seed] = [1]
     metrics: list[str] = ["cka", "cca_r2"]
     key_layers: list[str] = []
+    cca_layers: list[str] = []
     pairs: Literal["baseline", "all"] = "baseline"
     batch_size: Annotated[int, Field(ge=4)] = 45
     threads: Count = 1
@@ -209,6 +214,7 @@ class Document(Keys):
     equal_budget: EqualBudgetKeys | None = None
     costs: CostsKeys | None = None
     weights: str | None = None
+    logger: Annotated[list[Literal["csv", "tensorboard"]], BeforeValidator(_one_or_several)] = []
     compare_weights: WeightsKeys | None = None
 
 

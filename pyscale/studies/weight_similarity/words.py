@@ -28,11 +28,17 @@ def weight_sentences(rows: Sequence[WeightRow]) -> Iterator[str]:
             yield f"{label} is {values} where unrelated weights of these shapes get {chances}{_beyond(told)}."
         if len(told) < len(of_metric):
             where = ", ".join(dict.fromkeys(row.part for row in of_metric if row.note))
-            yield f"{label} of {where} is 1 whatever the weights, chance too: there are fewer rows than it takes."
+            yield (
+                f"{label} of {where} is 1 whatever the weights, and so is chance: a matrix with no more rows than "
+                "columns predicts any other. It says nothing of these layers."
+            )
     apart = list(dict.fromkeys((row.part, row.network) for row in rows if not row.rows))
     if apart:
-        named = ", ".join(dict.fromkeys(f"{part} of {network}" for part, network in apart))
-        yield f"{named}: no rows in common with {rows[0].baseline}, so no value; none is padded."
+        named = "; ".join(
+            f"{part} of {', '.join(network for other, network in apart if other == part)}"
+            for part in dict.fromkeys(part for part, _ in apart)
+        )
+        yield f"No rows in common with {rows[0].baseline}, so no value, and none is padded: {named}."
     if all(row.state == "untrained" for row in rows):
         yield (
             "These networks are untrained, and that is the point: this is what no similarity looks like. Biased CKA "
