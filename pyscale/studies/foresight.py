@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,7 +32,7 @@ def check_networks(study: Study) -> None:
     for member, place in _given(study):
         assert member.weights is not None
         try:
-            load_weights(_without_values(study, member), Path(member.weights).expanduser())
+            _check_checkpoint(_without_values(study, member), member.weights)
         except (ValueError, TypeError, OSError) as error:
             raise StudyError(str(error), (*place, "weights")) from error
     if study.key_layers or study.cca_layers:
@@ -110,7 +111,7 @@ def _check_weight_layers(study: Study, asked: WeightSimilarity) -> None:
             with torch.device("meta"):
                 network = build(named.family)
             if named.weights is not None:
-                load_weights(network, Path(named.weights).expanduser())
+                _check_checkpoint(network, named.weights)
         except (ValueError, TypeError, OSError) as error:
             raise StudyError(f"compare_weights: {named.title}: {error}", place) from error
         _check_parts(named.title, network, asked)
@@ -128,6 +129,13 @@ def _check_parts(name: str, network: Network, asked: WeightSimilarity) -> None:
                 f"{', '.join(weighted)}",
                 ("compare_weights", "parts", index, "layer"),
             )
+
+
+def _check_checkpoint(network: Network, path: str) -> None:
+    """Raise where a file is not there, is none, or does not fit; the network is on the meta device and stays so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter", UserWarning)  # that is the point
+        load_weights(network, Path(path).expanduser())
 
 
 def _without_values(study: Study, member: Variant) -> Network:
