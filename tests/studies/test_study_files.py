@@ -122,8 +122,8 @@ def test_a_written_study_is_read_back(study):
 )
 def test_the_files_that_are_shown_are_right(page, start, end, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("resnet20.th", "b0.pth"):
-        torch.save(build("cifar_resnet20", num_classes=10, in_channels=1).state_dict(), name)
+    torch.save(build("cifar_resnet20", num_classes=10, in_channels=1).state_dict(), "resnet20.th")
+    torch.save(build("lenet5").state_dict(), "lenet5.pth")
     study = parse_study(textwrap.dedent((ROOT / page).read_text().split(start)[1].split(end)[0]))
     assert {variant.kind for variant in study.variants} >= {"scaled", "channels", "deep"}
     assert study.equal_budget

@@ -25,8 +25,8 @@ def asked(**changes):
 
 
 def biased_cka(x, y):
-    k, l = ((m - m.mean(0)) @ (m - m.mean(0)).T for m in (x, y))
-    return (k * l).sum() / np.sqrt((k * k).sum() * (l * l).sum())
+    k, g = ((m - m.mean(0)) @ (m - m.mean(0)).T for m in (x, y))
+    return (k * g).sum() / np.sqrt((k * k).sum() * (g * g).sum())
 
 
 def test_untrained_networks_are_at_chance():
