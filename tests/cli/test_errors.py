@@ -42,7 +42,7 @@ def fail(*arguments):
         (["prune", "cifar_resnet8"], "amount: expected exactly one of --amount"),
         (["prune", "cifar_resnet8", "--macs", "0.5"], "prune channels to lower them"),
         (["prune", "cifar_resnet8", "--amount", "0.5", "--scope", "all"], "scope must be one of"),
-        (["compare-weights", "cifar_resnet8", "cifar_resnet8", "--rows", "all"], "rows must be"),
+        (["compare-weights", "cifar_resnet8", "cifar_resnet8", "--rows", "all"], "rows is 'all'"),
         (["search", "cifar_resnet8", "--budget", "60", "--strategy", "luck"], "strategy must be one of"),
         (["search", "cifar_resnet8", "--budget", "5"], "budget of 5 is too small"),
         (["search", "cifar_resnet8", "--budget", "60", "--baseline", "wide=2"], "got 'wide=2'"),
