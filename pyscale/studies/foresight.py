@@ -51,8 +51,8 @@ def layers_of(network: Network, channels: int) -> list[str]:
     Example:
         >>> with torch.device("meta"):
         ...     network = build("lenet5")
-        >>> layers_of(network, 1)[:2]
-        ['conv1', 'pool1']
+        >>> layers_of(network, 3)[:2]
+        ['conv1', 'conv2']
     """
     with Tap("network", select_layers(network)) as tap, torch.no_grad():
         pictures = torch.empty(2, channels, network.image_size, network.image_size, device="meta")
