@@ -68,7 +68,8 @@ def test_the_report_says_where_the_weights_came_from(result):
 
 
 def test_only_what_is_trained_is_estimated(result):
-    assert [row.name for row in estimate(result.study).rows] == ["wider"]
+    rows = estimate(result.study).rows
+    assert [(row.name, row.epochs > 0) for row in rows] == [("baseline", False), ("deep", False), ("wider", True)]
 
 
 def test_files_say_weights(checkpoints):
