@@ -91,7 +91,7 @@ variants:
         ("deep.pth", 2),
     ]
     assert parse_study(study.to_yaml()).variants == study.variants
-    with pytest.raises(ValueError, match=r"line 1: twin_seeds: a baseline with weights is not trained"):
+    with pytest.raises(ValueError, match=r"line 5: weights: twin_seeds: a baseline with weights is not trained"):
         parse_study(text.replace("twin_seeds: []\n", ""))
     with pytest.raises(ValueError, match=r"variants\[1\].*expected exactly one of scale"):
         parse_study(text.replace("scale: {depth: 2}", "compress: {amount: 0.5}"))
