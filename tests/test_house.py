@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,8 @@ MAY_IMPORT = {
     "cli": {"distributed", "ops", "metrics", "stores", "comparison", "compress", "models", "train", "studies"},
 }
 MOST_LINES = 400
+IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+BROUGHT_ALONG = {"markupsafe", "typing_extensions"}  # by Jinja2 and by torch
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
@@ -121,11 +125,38 @@ def test_public_names_are_documented():
     assert not undocumented
 
 
+def test_extras_promise_what_the_code_imports():
+    tomllib = pytest.importorskip("tomllib", reason="in Python's library from 3.11 on")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: modules_of(given) for name, given in project["optional-dependencies"].items()}
+    everything = modules_of(project["dependencies"]).union(*extras.values())
+    assert everything == imported_libraries(SOURCES)
+    stores = imported_libraries(path for path in SOURCES if path.relative_to(PACKAGE).parts[0] == "stores")
+    assert stores == extras["store"] | {"numpy", "torch"}
+
+
+def modules_of(requirements):
+    """The modules that distributions are imported as."""
+    names = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements} - {"pyscale"}
+    return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+
+
+def imported_libraries(paths):
+    """Libraries of others that files import, by a statement or by a function whose name begins with ``import_``."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module)
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "").startswith("import_") and node.args:
+                found |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
+    return {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"pyscale"} - BROUGHT_ALONG
+
+
 def test_importing_pyscale_stays_cheap():
     """Heavy libraries are imported where they are used, so none is there after a plain import."""
-    import subprocess
-    import sys
-
     code = (
         "import torch, sys; before = set(sys.modules); import pyscale; pyscale.cka; pyscale.compare;"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyscale.models import Network, Scaling
     from pyscale.train import Data
 
-STORE_SUFFIXES = (".zarr", ".npy", ".npz", ".safetensors", ".h5", ".hdf5")
+STORE_SUFFIXES = (".zarr", ".npy", ".npz", ".safetensors", ".h5", ".hdf5", ".hdf", ".he5")
 FACTORS = ("depth", "width", "resolution")
 MODEL_HELP = (
     "A name (cifar_resnet20), scaled if you like (cifar_resnet20:depth=2,width=1.5,resolution=1.2), with a checkpoint "
@@ -96,7 +96,12 @@ def _split_weights(options: str) -> tuple[str, Path | None]:
 
 def is_store(text: str) -> bool:
     """Whether a user means a store of activations rather than a network."""
-    return "://" in text or (Path(text).suffix.lower() in STORE_SUFFIXES or (Path(text) / "zarr.json").is_file())
+    from pyscale.studies.trained_networks import is_trained
+
+    path = Path(text)
+    if "://" in text or path.suffix.lower() in STORE_SUFFIXES or (path / "zarr.json").is_file():
+        return True
+    return path.is_dir() and not is_trained(text) and any(next(path.glob(p), None) for p in ("*.npy", "*/*.npy"))
 
 
 def parse_factors(text: str) -> Scaling:

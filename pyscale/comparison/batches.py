@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from pyscale.comparison.activations import first_tensor
 from pyscale.distributed import Dealt
+from pyscale.metrics.validity import warn
 
 Forward = Callable[[nn.Module, Any], Any]
 
@@ -177,9 +177,7 @@ def _check_same(number: int, name: str, batch: Any, name_y: str, batch_y: Any) -
 def _warn_of_shuffling(loaders: Iterable[Any], names: Iterable[str]) -> None:
     """Warn where a loader draws its own order, which the others can't follow."""
     if any(shuffles(loader) for loader in loaders):
-        warnings.warn(
+        warn(
             f"{' or '.join(names)} shuffles: unless all draw the same order, row i is another sample in each; "
-            "use shuffle=False, or batches that are dicts with an 'id'",
-            UserWarning,
-            stacklevel=5,
+            "use shuffle=False, or batches that are dicts with an 'id'"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +23,7 @@ from pyscale.comparison.state import home, remembered_randomness
 from pyscale.comparison.tally import Tally
 from pyscale.distributed import Crew, Dealt, shared_randomness
 from pyscale.distributed.dealing import Sharding
+from pyscale.metrics.validity import warn
 
 AnySide: TypeAlias = Side | ReplayedSide
 
@@ -114,6 +114,8 @@ class Run:
             stack.enter_context(self._streams)
             for side in self._live.values():
                 stack.enter_context(side.tap)
+            for replayed in self._replayed.values():
+                replayed.check_order(loaders.values())
             hidden = not (progress and crew.first)
             bar = stack.enter_context(tqdm(total=total, desc=self._title(), unit="batch", disable=hidden))
             for batch in aligned_batches(dealt):
@@ -187,11 +189,9 @@ class Run:
 
     def _skip(self, number: int, samples: int) -> None:
         if self.tally.skipped == 0:
-            warnings.warn(
+            warn(
                 f"batch {number} has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
-                f"on {self.options.metric}, so it is skipped, as later ones will be",
-                UserWarning,
-                stacklevel=5,
+                f"on {self.options.metric}, so it is skipped, as later ones will be"
             )
         self.tally.skipped += 1
 

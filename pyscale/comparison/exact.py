@@ -18,7 +18,7 @@ from pyscale.comparison.memory import format_size, free_memory
 from pyscale.comparison.options import Options, Pair
 from pyscale.comparison.scores import Matrix, Scores
 from pyscale.metrics import AllPairsMoments, bytes_needed
-from pyscale.metrics.validity import check_finite
+from pyscale.metrics.validity import check_finite, warn
 
 LEAST_FOR_ZSCORES = 4
 
@@ -258,12 +258,10 @@ class ExactStrategy:
         if unequal.any():
             i, j = (int(k) for k in np.argwhere(unequal)[0])
             row, column = self._rows[i], self._columns[j]
-            warnings.warn(
+            warn(
                 f"{int(unequal.sum())} pairs of layers have different grids of positions, such as {self._name(row)!r} "
                 f"with {grids[row][0]} and {self._name(column)!r} with {grids[column][0]}: "
-                f"their {self._options.metric} is NaN",
-                UserWarning,
-                stacklevel=5,
+                f"their {self._options.metric} is NaN"
             )
         return unequal
 

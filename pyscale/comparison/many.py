@@ -35,6 +35,7 @@ from pyscale.comparison.stored.engine import (
     run_stores,
     stored_comparison,
 )
+from pyscale.comparison.stored.pair_by_pair import compare_pair_by_pair, fit_at_once
 from pyscale.comparison.stored.plan import left_for_comparison
 from pyscale.comparison.stored.sides import StoredSide, align, choose_layers
 from pyscale.distributed import Crew, gathered, local_device
@@ -100,7 +101,8 @@ def compare_many(
         batch_size: Samples a minibatch, where there are stores only.
         max_batches: Stop after that many.
         permutations: Size of the permutation null for ``pvalues``.
-        memory: What Grams and sums, or co-moments, may take, in bytes or as "2GiB"; None is half of what is free.
+        memory: What Grams and sums, or co-moments, may take, in bytes or as "2GiB"; None is half of what is free. Where
+            the co-moments of stores alone don't fit, two stores after two are compared, each read more than once.
         seed: Seed of the permutations.
         cache: As for :func:`pyscale.compare_stores`, as is ``resume``; where there are stores only.
         resume: Go on where the same comparison was stopped.
@@ -236,12 +238,27 @@ def _of_stores(
         crew.agree("compare_many", {**described, "options": asdict(options), "batch_size": batch_size})
         budget = crew.on_first(lambda: budget) // (3 if options.mode == "exact" else 1)  # others' co-moments
         description["process"] = [crew.rank, crew.size]
+    if options.mode == "exact" and not fit_at_once(sides, options, batch_size, budget):
+        compared = compare_pair_by_pair(
+            sides,
+            pairs,
+            options,
+            batch_size=batch_size,
+            budget=budget,
+            cache=cache,
+            resume=resume,
+            progress=progress,
+            crew=crew,
+        )
+        for side in sides:
+            side.store.check_unchanged()
+        return compared
     checkpoint = Checkpoint(cache, description, resume=resume)
     run = run_stores(sides, pairs, options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
     scores = run.over(progress=progress)
+    checkpoint.remove()
     for side in sides:
         side.store.check_unchanged()
-    checkpoint.remove()
     return {
         (i, j): stored_comparison(sides[i], sides[j], options, found, run, batch_size)
         for (i, j), found in (scores or {}).items()

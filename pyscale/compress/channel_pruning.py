@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pyscale.compress.dependencies import import_compress_dependency
+from pyscale.compress.finetuning import Finetune
 from pyscale.compress.layers import weighted_layers
 from pyscale.compress.schedules import Schedule
 
@@ -27,7 +28,7 @@ def prune_channels(
     *,
     together: bool,
     schedule: Schedule,
-    finetune: Callable[[nn.Module], object] | None,
+    finetune: Finetune | None,
     example: Tensor | None,
     keep: Sequence[str],
 ) -> None:

@@ -9,9 +9,10 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from pyscale.compress.channel_pruning import prune_channels
+from pyscale.compress.finetuning import Finetune, check_finetune
 from pyscale.compress.layers import per_layer, weighted_layers
 from pyscale.compress.schedules import Kind, Schedule, as_schedule
-from pyscale.compress.weight_pruning import Finetune, prune_weights
+from pyscale.compress.weight_pruning import prune_weights
 
 Granularity = Literal["weight", "channel"]
 Scope = Literal["global", "layer"]
@@ -84,6 +85,7 @@ def prune(
         raise ValueError("schedule: steps without finetune between them are one step; pass finetune, or schedule=None")
     if granularity == "weight" and (example is not None or len(keep)):
         raise ValueError('example and keep are for granularity="channel"; leave a layer out by a mapping of amounts')
+    check_finetune(finetune)
     amounts = per_layer("amount", amount, list(weighted_layers(model)), _checked_amount)
     if not inplace:
         model = copy.deepcopy(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pyscale.compress.clustering import cluster
+from pyscale.compress.finetuning import Finetune, check_finetune
 from pyscale.compress.layers import order_parameters, parameter_names, per_layer, weight_of, weighted_layers
 
 MOST_BITS = 8  # of a code: what the file format stores a symbol in
@@ -20,7 +21,7 @@ def share_weights(
     model: nn.Module,
     bits: int | Mapping[str, int],
     *,
-    finetune: Callable[[nn.Module], object] | None = None,
+    finetune: Finetune | None = None,
     inplace: bool = False,
 ) -> nn.Module:
     r"""Let the weights of each layer share at most ``2**bits`` values, chosen by k-means and then fine-tuned.
@@ -62,6 +63,7 @@ def share_weights(
     References:
         Han, Mao and Dally, "Deep compression", ICLR 2016 (arXiv 1510.00149), section 3, equation 3.
     """
+    check_finetune(finetune)
     layers = weighted_layers(model)
     asked = per_layer("bits", bits, list(layers), _checked_bits)
     _refuse_tied({name: layers[name] for name in asked})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as masks
 
+from pyscale.compress.finetuning import Finetune
 from pyscale.compress.layers import order_parameters, parameter_names, weight_of
 from pyscale.compress.schedules import Schedule
-
-Finetune = Callable[[nn.Module], object]
 
 
 def prune_weights(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from math import nan
 from typing import Any
 
 import torch
@@ -16,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyscale.models.recipe import check_count
+from pyscale.models.timing import evaluating, image_shape, pass_seconds, random_images
 
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.cudnn_convolution)
-_WARM_UP = 3
 
 
 @dataclass(frozen=True)
@@ -87,13 +82,13 @@ def profile(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    side, channels = _image_shape(model, image_size, in_channels)
+    side, channels = image_shape(model, image_size, in_channels)
     check_count("batch_size", batch_size)
     if repeats != 0:
         check_count("repeats", repeats)
-    with _evaluating(model):
-        macs, activations = _count(model, _images(model, 1, channels, side))
-        latency = _time(model, _images(model, batch_size, channels, side), repeats)
+    with evaluating(model):
+        macs, activations = _count(model, random_images(model, 1, channels, side))
+        latency = pass_seconds(model, random_images(model, batch_size, channels, side), repeats)
     return Profile(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         macs=macs,
@@ -119,27 +114,6 @@ class _ConvolutionOutputs(TorchDispatchMode):  # type: ignore[no-untyped-call, u
         return out
 
 
-def _image_shape(model: nn.Module, image_size: int | None, in_channels: int | None) -> tuple[int, int]:
-    """Side and channels of the images: as asked, else the model's own."""
-    side = getattr(model, "image_size", None) if image_size is None else image_size
-    if side is None:
-        raise ValueError(
-            "image_size: the model carries none (no model.image_size); pass the side of its images in pixels"
-        )
-    recipe = getattr(model, "recipe", None)
-    channels = getattr(recipe, "in_channels", 3) if in_channels is None else in_channels
-    check_count("image_size", side)
-    check_count("in_channels", channels)
-    return side, channels
-
-
-def _images(model: nn.Module, batch_size: int, channels: int, side: int) -> Tensor:
-    """Random images, not zeros (some hardware is faster on those), like the parameters in device and dtype."""
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0, device="cpu"))
-    generator = torch.Generator("cpu").manual_seed(0)  # of its own: torch's global random state stays as it is
-    return torch.rand(batch_size, channels, side, side, generator=generator, device="cpu").to(like)
-
-
 def _count(model: nn.Module, image: Tensor) -> tuple[int, int]:
     """Multiply-accumulates and convolution outputs of one forward pass."""
     eager = getattr(model, "_orig_mod", model)  # what torch.compile wrapped: compiled code dispatches no convolutions
@@ -147,35 +121,3 @@ def _count(model: nn.Module, image: Tensor) -> tuple[int, int]:
     with torch.no_grad(), FlopCounterMode(display=False) as flops, outputs:
         eager(image)
     return flops.get_total_flops() // 2, outputs.elements
-
-
-def _time(model: nn.Module, images: Tensor, repeats: int) -> float:
-    """Median seconds of a forward pass."""
-    if repeats == 0 or images.is_meta:
-        return nan
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(_WARM_UP + repeats):
-            _synchronize(images.device)
-            start = time.perf_counter()
-            model(images)
-            _synchronize(images.device)
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[_WARM_UP:])
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside, every module's own mode restored after."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode

@@ -7,8 +7,8 @@ bytes can't claim all memory.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def encode(data: memoryview, codecs: Sequence[dict[str, Any]]) -> bytes:
         if codec["name"] == "crc32c":
             encoded += struct.pack("<I", _checksum(encoded))
         elif codec["name"] == "blosc":
-            with _one_thread():
+            with _one_thread:
                 encoded = bytes(_blosc(codec).encode(encoded))
         else:
             raise ValueError(f"chunks aren't written by codec {codec['name']!r}")
@@ -100,15 +100,33 @@ def _blosc(codec: dict[str, Any]) -> Any:
     )
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have Blosc compress on one thread: of several, each appends its block as it ends, in another order each time."""
-    module = import_store_dependency("numcodecs.blosc")
-    before, module.use_threads = module.use_threads, False
-    try:
-        yield
-    finally:
-        module.use_threads = before
+class _OneThread:
+    """Has Blosc compress on one thread: of several, each appends its block as it ends, in another order each time.
+
+    That is a flag of the library, for all threads of the process; the last of those that are inside puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: bool | None = None
+
+    def __enter__(self) -> None:
+        module = import_store_dependency("numcodecs.blosc")
+        with self._lock:
+            if self._inside == 0:
+                self._before, module.use_threads = module.use_threads, False
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        module = import_store_dependency("numcodecs.blosc")
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                module.use_threads = self._before
+
+
+_one_thread = _OneThread()
 
 
 def _check_blosc(encoded: memoryview, expected: int) -> None:

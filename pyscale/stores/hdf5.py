@@ -20,7 +20,7 @@ from pyscale.stores.dependencies import import_store_dependency
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.places import opened
 from pyscale.stores.raw_arrays import stamps_of
-from pyscale.stores.sample_ids import NAMES, check_ids_array, ids_of_array
+from pyscale.stores.sample_ids import NAMES, check_ids_array, choose_ids, ids_of_array
 from pyscale.stores.store import SampleId, Store, StoredLayer
 from pyscale.stores.zarr_metadata import MOST_CHUNK
 
@@ -66,7 +66,7 @@ def open_hdf5(path: Path, address: str) -> Store:
 
         def ids() -> tuple[SampleId, ...] | None:
             samples = next(iter(layers.values())).samples
-            found = next((dataset for name, dataset in datasets.items() if name in NAMES), None)
+            found = choose_ids(datasets, address)
             if found is None:
                 return None
             strings = h5py.check_string_dtype(found.dtype) is not None

@@ -9,7 +9,7 @@ from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.npy import npy_layer, read_small
 from pyscale.stores.places import Folder
 from pyscale.stores.raw_arrays import JoinedLayer, pieces_follow, stamps_of
-from pyscale.stores.sample_ids import NAMES, as_ids, ids_of_array
+from pyscale.stores.sample_ids import NAMES, as_ids, choose_ids, ids_of_array
 from pyscale.stores.store import SampleId, Store, StoredLayer
 
 FILE_NAMES = "file_names.txt"  # in which thingsvision lists the pictures, in the order of the rows
@@ -40,10 +40,8 @@ def open_folder(place: Folder) -> Store:
 
     def ids() -> tuple[SampleId, ...] | None:
         samples = next(iter(layers.values())).samples
-        for path in files:
-            if path.stem in NAMES:
-                return ids_of_array(read_small(path), samples, place.address)
-        return _file_names(place, samples)
+        found = choose_ids({path.stem: path for path in files}, place.address)
+        return _file_names(place, samples) if found is None else ids_of_array(read_small(found), samples, place.address)
 
     return Store(place.address, layers, ids=ids, stamps=lambda: stamps_of(*parts))
 

@@ -19,7 +19,7 @@ from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.npy import PREFIX, Header, parse_header
 from pyscale.stores.places import opened, read_at
 from pyscale.stores.raw_arrays import RawLayer, bytes_of, check_claim, stamps_of
-from pyscale.stores.sample_ids import NAMES, ids_of_array
+from pyscale.stores.sample_ids import NAMES, choose_ids, ids_of_array
 from pyscale.stores.store import SampleId, Store, StoredLayer
 
 _MOST_EXPANSION = 1032
@@ -85,25 +85,23 @@ class DeflatedLayer(StoredLayer):
 def open_npz(path: Path, address: str) -> Store:
     """Open an ``.npz`` file: a layer an array of floating-point numbers."""
     layers: dict[str, StoredLayer] = {}
-    ids_member: zipfile.ZipInfo | None = None
+    members: dict[str, zipfile.ZipInfo] = {}
     with opened(path) as (_, size):
         pass
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
-                if name in NAMES:
-                    ids_member = member
-                else:
-                    layer = _layer(name, path, archive, member, size)
-                    if layer is not None:
-                        layers[name] = layer
+                members[name] = member
+                layer = None if name in NAMES else _layer(name, path, archive, member, size)
+                if layer is not None:
+                    layers[name] = layer
     except _DAMAGE as error:
         raise DamagedStoreError(f"{path} is damaged, or no .npz file: {error}") from error
 
     def ids() -> tuple[SampleId, ...] | None:
-        samples = next(iter(layers.values())).samples
-        return None if ids_member is None else ids_of_array(_read_whole(path, ids_member, size), samples, address)
+        samples, found = next(iter(layers.values())).samples, choose_ids(members, address)
+        return None if found is None else ids_of_array(_read_whole(path, found, size), samples, address)
 
     def close() -> None:
         for layer in layers.values():

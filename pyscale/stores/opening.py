@@ -12,6 +12,7 @@ from pyscale.stores.zarr_metadata import METADATA
 from pyscale.stores.zarr_reader import open_zarr
 
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+FILES = (".npy", ".npz", ".safetensors", *_HDF5)  # suffixes of formats that are one file
 
 
 def open_store(path: str | PathLike[str]) -> Store:
@@ -29,7 +30,8 @@ def open_store(path: str | PathLike[str]) -> Store:
     =================  ================================================================================================
 
     Rows are samples. Arrays that hold no floating-point numbers are no layers; those called ``sample_ids``,
-    ``sample_id``, ``ids`` or ``id`` are the samples' ids, and so are the lines of thingsvision's ``file_names.txt``.
+    ``sample_id``, ``ids`` or ``id`` are the samples' ids, whatever they hold, and so are the lines of thingsvision's
+    ``file_names.txt``.
 
     Args:
         path: A file or folder, or an address such as ``s3://bucket/acts.zarr``.
@@ -54,7 +56,10 @@ def open_store(path: str | PathLike[str]) -> Store:
     """
     place = place_of(path)
     if not isinstance(place, Folder):
-        return open_zarr(place)
+        try:
+            return open_zarr(place)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"there is no Zarr at {place.address}, and nothing else is read there") from error
     if place.path.is_dir():
         if (place.path / METADATA).exists():
             return open_zarr(place)
@@ -90,6 +95,5 @@ def _open_file(path: Path, address: str) -> Store:
     if not path.exists():
         raise FileNotFoundError(f"there is no store at {address}")
     raise ValueError(
-        f"{address} is of no known format; expected a Zarr or .npy folder, or a file ending in .npy, .npz, "
-        f".safetensors, {', '.join(_HDF5)}"
+        f"{address} is of no known format; expected a Zarr or .npy folder, or a file ending in {', '.join(FILES)}"
     )

@@ -14,7 +14,7 @@ import torch
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.places import opened, read_at
 from pyscale.stores.raw_arrays import RawLayer, stamps_of
-from pyscale.stores.sample_ids import NAMES, as_ids, check_ids_array
+from pyscale.stores.sample_ids import NAMES, as_ids, check_ids_array, choose_ids
 from pyscale.stores.store import SampleId, Store, StoredLayer
 
 _PREFIX = struct.Struct("<Q")
@@ -36,20 +36,20 @@ def open_safetensors(path: Path, address: str) -> Store:
     """Open a ``.safetensors`` file: a layer a tensor of floating-point numbers."""
     header, start, size = _read_header(path)
     layers: dict[str, StoredLayer] = {}
-    ids_at: tuple[int, str, tuple[int, ...]] | None = None
+    places: dict[str, tuple[int, str, tuple[int, ...]]] = {}
     for name, entry in header.items():
         kind, shape, begin, end = _checked(entry, f"{path}: {name!r}", size - start)
-        if name in NAMES and kind not in _TYPES:
-            ids_at = start + begin, kind, shape
-        elif kind in _TYPES and shape:
+        places[name] = start + begin, kind, shape
+        if name not in NAMES and kind in _TYPES and shape:
             if end - begin != math.prod(shape) * _TYPES[kind].itemsize:
                 raise DamagedStoreError(f"{path}: {name!r} has shape {shape} and {end - begin} bytes")
             layers[name] = RawLayer(name, path, start + begin, shape, _TYPES[kind])
 
     def ids() -> tuple[SampleId, ...] | None:
-        if ids_at is None:
+        found = choose_ids(places, address)
+        if found is None:
             return None
-        at, kind, shape = ids_at
+        at, kind, shape = found
         samples = next(iter(layers.values())).samples
         check_ids_array(shape, kind, samples, address, known=kind in _ID_TYPES)
         out = np.empty(samples, dtype=_ID_TYPES[kind])

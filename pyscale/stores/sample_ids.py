@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.store import SampleId, Store
 
-NAMES = ("sample_ids", "sample_id", "ids", "id")  # of arrays that hold ids in files of others
+NAMES = ("sample_ids", "sample_id", "ids", "id")  # of arrays that are ids in files of others, whatever they hold
 _LEAST, _MOST = -(2**63), 2**63
+Found = TypeVar("Found")
 
 
 def as_ids(values: Iterable[Any], argument: str) -> tuple[SampleId, ...]:
@@ -31,7 +32,10 @@ def as_ids(values: Iterable[Any], argument: str) -> tuple[SampleId, ...]:
         >>> as_ids(np.array([3, 1]), "sample_ids")
         (3, 1)
     """
-    ids = tuple(values.tolist() if hasattr(values, "tolist") else values)
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(plain, str) or not isinstance(plain, Iterable):
+        raise TypeError(f"{argument} is {values!r}; expected a whole number or a string for every sample")
+    ids = tuple(plain)
     for i, item in enumerate(ids):
         if isinstance(item, bool) or not isinstance(item, int | str):
             raise TypeError(f"{argument}[{i}] is {item!r}; expected a whole number or a string")
@@ -73,6 +77,25 @@ def decode_ids(array: np.ndarray[Any, Any], address: str) -> tuple[SampleId, ...
         return as_ids(json.loads(array.tobytes().decode()), "sample_ids")
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedStoreError(f"{address} has damaged sample ids: {error}") from error
+
+
+def choose_ids(found: Mapping[str, Found], address: str) -> Found | None:
+    """Return the one array that is called as ids are, or None; ValueError where there are several.
+
+    Args:
+        found: Arrays by name, those called otherwise among them.
+        address: What errors call the store.
+
+    Example:
+        >>> choose_ids({"conv1": "a layer", "ids": "numbers"}, "x.npz")
+        'numbers'
+    """
+    names = [name for name in found if name in NAMES]
+    if len(names) > 1:
+        raise ValueError(
+            f"{address} holds {' and '.join(map(repr, names))}, each of which is called as sample ids are; keep one"
+        )
+    return found[names[0]] if names else None
 
 
 def ids_of_array(array: np.ndarray[Any, Any], samples: int, address: str) -> tuple[SampleId, ...]:

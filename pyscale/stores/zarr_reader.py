@@ -17,7 +17,7 @@ from pyscale.stores.chunk_codec import decode, memory_of
 from pyscale.stores.errors import DamagedStoreError
 from pyscale.stores.keys import check_key, layer_key
 from pyscale.stores.places import Place, Stamp
-from pyscale.stores.sample_ids import NAMES, as_ids, check_ids_array, decode_ids, hash_ids
+from pyscale.stores.sample_ids import NAMES, as_ids, check_ids_array, choose_ids, decode_ids, hash_ids
 from pyscale.stores.store import SampleId, Store, StoredLayer
 from pyscale.stores.zarr_metadata import METADATA, MOST_METADATA, ArrayMetadata, parse_array, parse_node
 
@@ -174,25 +174,26 @@ def open_zarr(place: Place) -> Store:
     if isinstance(ours, dict):
         return _open_ours(place, stamps, ours)
     layers: dict[str, StoredLayer] = {}
-    ids_at: tuple[str, str, dict[str, Any]] | None = None
+    arrays: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, key, node in _nodes(place, stamps, root):
-        if node.get("node_type") != "array" or not node.get("shape"):
+        if node.get("node_type") != "array":
             continue
-        kind = node.get("data_type")
-        if name in NAMES and kind not in TYPES:
-            ids_at = name, key, node
-        elif kind in TYPES:
+        kind = str(node.get("data_type"))  # of text and times it is an object
+        if key:  # the folder's own name is that of no array in it
+            arrays[name] = key, node
+        if kind in TYPES and node.get("shape") and not (key and name in NAMES):
             array = ZarrArray(place, key, parse_array(node, f"{place.address}: {name}"), stamps, f"layer {name!r}")
             layers[name] = ZarrLayer(name, array, TYPES[kind])
 
     def ids() -> tuple[SampleId, ...] | None:
-        if ids_at is None:
+        found = choose_ids(arrays, place.address)
+        if found is None:
             return None
-        name, key, node = ids_at
-        metadata = parse_array(node, f"{place.address}: {name}")
-        samples, kind = next(iter(layers.values())).samples, metadata.data_type
-        check_ids_array(metadata.shape, kind, samples, place.address, known="int" in kind)
-        numbers = _whole(ZarrArray(place, key, metadata, stamps, name), np.dtype(kind).type)
+        key, node = found
+        samples, kind, shape = next(iter(layers.values())).samples, str(node.get("data_type")), node.get("shape")
+        check_ids_array(shape if isinstance(shape, list) else (), kind, samples, place.address, known="int" in kind)
+        metadata = parse_array(node, f"{place.address}: {key}")
+        numbers = _whole(ZarrArray(place, key, metadata, stamps, key), np.dtype(kind).type)
         return as_ids(numbers, f"sample ids of {place.address}")
 
     return Store(place.address, layers, ids=ids, stamps=lambda: visible_stamps(place))

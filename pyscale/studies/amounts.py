@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import nn
 
 from pyscale.compress import prune, save, share_weights
 from pyscale.models import profile
+from pyscale.models.timing import latency_share
 from pyscale.studies.budgets import Budget, BudgetError, Compression, Resource
 
 _MOST = {"weight": 0.999, "channel": 0.995}
@@ -39,14 +39,25 @@ def file_bytes(network: nn.Module, *, sparse: bool) -> int:
         return save(network, Path(folder) / "network.psz").bytes_file
 
 
-def cost_of(network: nn.Module, resource: Resource, *, sparse: bool) -> float:
-    """What a network costs, parameters being those that are not zero, and latency the median of five timings."""
+def cost_of(network: nn.Module, resource: Resource, *, sparse: bool, original: nn.Module) -> float:
+    """What a network costs of a resource.
+
+    Args:
+        network: Whose cost.
+        resource: Parameters are those that are not zero. A latency is a share of the original's, measured in turns with
+            it, since seconds hold for one load of the machine only.
+        sparse: Of bytes: whether the file is a ``.psz``.
+        original: The network that latency is a share of; its own is 1.
+
+    Returns:
+        The cost in the resource's own unit.
+    """
     if resource == "bytes":
         return file_bytes(network, sparse=sparse)
     if resource == "parameters":
         return sum(int(torch.count_nonzero(parameter)) for parameter in network.parameters())
     if resource == "latency":
-        return median(profile(network, repeats=10).latency for _ in range(5))
+        return 1.0 if network is original else latency_share(network, original)
     return profile(network, repeats=0).macs
 
 
@@ -59,7 +70,7 @@ def least_amount(original: nn.Module, compression: Compression, limit: float) ->
     Args:
         original: The trained network.
         compression: With a budget.
-        limit: Of the budget's resource, in its own unit.
+        limit: Of the budget's resource, in the unit of :func:`cost_of`.
 
     Returns:
         The amount.
@@ -75,7 +86,7 @@ def least_amount(original: nn.Module, compression: Compression, limit: float) ->
         network = prune(original, amount, granularity=granularity)
         if compression.bits is not None and resource == "bytes":
             share_weights(network, compression.bits, inplace=True)
-        return cost_of(network, resource, sparse=compression.in_sparse_file)
+        return cost_of(network, resource, sparse=compression.in_sparse_file, original=original)
 
     if cost(0.0) <= allowed:
         return 0.0
@@ -95,5 +106,7 @@ def least_amount(original: nn.Module, compression: Compression, limit: float) ->
 
 
 def limit_of(budget: Budget, original: nn.Module) -> float:
-    """A budget in its own unit, for networks made of this one."""
-    return budget.of(cost_of(original, budget.resource, sparse=False)) if budget.limit < 1 else budget.limit
+    """A budget in the unit of :func:`cost_of`, for networks made of this one."""
+    if budget.limit >= 1:
+        return budget.limit
+    return budget.of(cost_of(original, budget.resource, sparse=False, original=original))

@@ -23,7 +23,7 @@ from pyscale.studies.trained_networks import COMPRESSION_FILE, SPARSE_FILE, WEIG
 from pyscale.train import Data, History, Recipe, Trained, evaluate, fit
 
 HISTORY_FILE = "history.csv"
-_FORMAT = 1
+_FORMAT = 2  # 2: amounts found by latency are shares measured in turns
 
 
 def tuning_recipe(recipe: Recipe, compression: Compression) -> Recipe:

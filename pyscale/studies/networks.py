@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Member:
         cost: Parameters, MACs, activations, bytes, latency.
         file_bytes: Size of the file that holds its state dict: torch's, or ``.psz`` where weights are zero or shared;
             None where it was not measured.
+        latency_share: Latency as a share of the baseline's, measured in turns with it; NaN before that.
     """
 
     variant: Variant
@@ -49,6 +51,7 @@ class Member:
     right: NDArray[np.bool_]
     cost: Profile
     file_bytes: int | None = None
+    latency_share: float = nan
 
     @property
     def name(self) -> str:

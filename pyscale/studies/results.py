@@ -80,7 +80,9 @@ class StudyResult:
         return "twin" if member in self.twins else "variant"
 
     def ratio(self, member: Member, cost: str) -> float:
-        """A cost of a network relative to the baseline's."""
+        """A cost of a network relative to the baseline's; latency as it was measured in turns with it."""
+        if cost == "latency":
+            return member.latency_share
         return float(getattr(member.cost, cost) / getattr(self.baseline.cost, cost))
 
     def paired(self, member: Member) -> PairedAnswers:

@@ -14,9 +14,10 @@ import torch
 from pyscale.comparison import Comparisons
 from pyscale.distributed import local_device
 from pyscale.models import profile
+from pyscale.models.timing import latency_share
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
-from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest
+from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest, time_shares
 from pyscale.studies.foresight import check_networks
 from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
 from pyscale.studies.pool import make_together
@@ -258,7 +259,10 @@ def _compare_all(
 
 
 def _timed(members: list[Member], contest: EqualBudgetResult | None) -> tuple[list[Member], EqualBudgetResult | None]:
-    """All networks with their latencies: medians over rounds that take turns, so that a busy moment hits them all."""
+    """All networks with their latencies: medians over rounds that take turns, so that a busy moment hits them all.
+
+    What a latency is of the baseline's, or of the original's at equal budgets, is measured in turns with that network.
+    """
     contestants = () if contest is None else contest.contestants
     everyone = [*members, *(each.member for each in contestants)]
     rounds = [
@@ -269,8 +273,10 @@ def _timed(members: list[Member], contest: EqualBudgetResult | None) -> tuple[li
         replace(member, cost=replace(member.cost, latency=latency))
         for member, latency in zip(everyone, latencies, strict=True)
     ]
-    members, others = timed[: len(members)], timed[len(members) :]
-    return members, None if contest is None else contest.with_members(members, others)
+    (baseline, *rest), others = timed[: len(members)], timed[len(members) :]
+    rest = [replace(member, latency_share=latency_share(member.network, baseline.network)) for member in rest]
+    members = [replace(baseline, latency_share=1.0), *rest]
+    return members, None if contest is None else time_shares(contest.with_members(members, others))
 
 
 def _provenance(study: Study, members: list[Member], steps: _Steps) -> dict[str, Any]:

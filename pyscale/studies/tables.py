@@ -11,7 +11,8 @@ be misled::
     networks      [name, role ("baseline", "twin", "variant"), note, seed, scaling, shape, image_size,
                    accuracy {value, low, high, confidence, method, correct, total, per_class},
                    versus_baseline {only_this, only_baseline, pvalue} or null for the baseline,
-                   cost {parameters, macs, activations, bytes, latency (s)}, ratio {the same, to the baseline's},
+                   cost {parameters, macs, activations, bytes, latency (s)}, ratio {the same, to the baseline's, latency
+                   as measured in turns with it},
                    kind ("scaled", "weights", "channels", "deep"), compression (as asked for, or null), file_bytes,
                    epochs, training_seconds, history {column: [one number an epoch]}]
     similarities  [network, metric, label, rows, columns, values, stderr, chance, zscores (all rows x columns),

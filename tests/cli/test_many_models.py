@@ -60,7 +60,7 @@ def test_compare_many_writes_every_kind_of_file_and_a_table(tmp_path):
 
 
 def test_compare_many_takes_stores_alone_and_beside_networks(tmp_path):
-    pytest.importorskip("zarr", reason="zarr is not installed: pip install 'pyscale[store]'")
+    pytest.importorskip("numcodecs", reason="numcodecs is not installed: pip install 'pyscale[store]'")
     loader = ps.train.digits().loader("test", 90, shuffle=True)
     for seed in range(2):
         ps.extract(build_seeded("cifar_resnet8", seed, **SHAPE), loader, tmp_path / f"{seed}.zarr", progress=False)

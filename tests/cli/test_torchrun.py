@@ -30,7 +30,7 @@ def test_compare_prints_one_result_that_is_that_of_both(tmp_path):
 
 
 def test_stores_are_written_and_compared_together(tmp_path):
-    pytest.importorskip("zarr")
+    pytest.importorskip("numcodecs")
     for name, model in zip("xy", PAIR, strict=True):
         printed = json.loads(run("extract", model, tmp_path / f"{name}.zarr", "--max-batches", "3", "--json"))
         assert printed["samples"] == 180  # batches of nearly equal size

@@ -7,6 +7,7 @@ then let finish gave the bytes of one that was left alone.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from pyscale.comparison.stored import checkpoint, run
 from pyscale.stores import zarr_writer
 
 SAMPLES, BATCH = 190, 16  # the last batch is a smaller one
+STUCK = 300.0  # seconds after which a process says where it is, and ends
 
 
 class Slow(nn.Module):
@@ -77,14 +79,24 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def child(work) -> int:
+    """Start ``work`` in a process of its own. This one computes nothing: it has no threads, whose locks a child would
+    inherit as they happen to be.
+    """
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(STUCK, exit=True)
         status = 1
         with contextlib.suppress(BaseException):
             work()
             status = 0
         os._exit(status)
     return pid
+
+
+def finished(work) -> None:
+    """Let ``work`` come to its end."""
+    if os.waitpid(child(work), 0)[1] != 0:
+        work()  # to show why
 
 
 def kill_randomly(work, kills: int, seed: int, longest: float) -> int:
@@ -95,8 +107,7 @@ def kill_randomly(work, kills: int, seed: int, longest: float) -> int:
         time.sleep(rng.uniform(0.0, longest))
         os.kill(pid, signal.SIGKILL)
         struck += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-    if os.waitpid(child(work), 0)[1] != 0:
-        work()  # to show why
+    finished(work)
     return struck
 
 
@@ -105,7 +116,7 @@ def main() -> None:
     # chunks of a part of a batch, and of three batches
     zarr_writer._SMALL, zarr_writer._LARGE, zarr_writer._MOST_ROWS = 60_000, 60_000, 48
     start = time.monotonic()
-    extract(folder / "whole.zarr")
+    finished(lambda: extract(folder / "whole.zarr"))
     taken = time.monotonic() - start
     if what == "extract":
         struck, rounds = 0, 0
@@ -116,7 +127,7 @@ def main() -> None:
             rounds += 1
     else:
         slow_down()
-        compare(folder, folder / "whole.npz")
+        finished(lambda: compare(folder, folder / "whole.npz"))
         struck = kill_randomly(lambda: compare(folder, folder / "killed.npz"), kills, seed, 0.2)
         assert (folder / "killed.npz").read_bytes() == (folder / "whole.npz").read_bytes()
         assert not list(folder.glob("*.cache/*"))

@@ -191,39 +191,13 @@ def test_exact_mode_goes_block_by_block_where_memory_is_small(monkeypatch, metri
     assert tight.meta["reads"] > whole.meta["reads"] == 1
 
 
-def test_samples_in_another_order_are_matched_by_id():
-    x, y = data(0, a=(20,), b=(3, 4, 4)), data(1, c=(11,))
-    ids = [f"img{i}" for i in range(SAMPLES)]
-    order = np.random.default_rng(0).permutation(SAMPLES)
-    moved = {name: part[order] for name, part in y.items()}
-    straight = ps.compare_stores(store_of("x", x, tuple(ids)), store_of("y", y, tuple(ids)), **OPTIONS)
-    matched = ps.compare_stores(
-        store_of("x", x, tuple(ids)), store_of("y", moved, tuple(ids[i] for i in order)), **OPTIONS
-    )
-    assert np.array_equal(matched.values, straight.values)
-    without = ps.compare_stores(store_of("x", x, tuple(ids)), store_of("y", y), **OPTIONS)
-    assert np.array_equal(without.values, straight.values)
-    assert without.meta["matched_by"] == "position"
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        ([1, 2, 3, 4, 5], [1, 2, 9, 4, 5], "sample 3 is not in y"),
-        ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], "sample 6 is in y only"),
-        ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5], "sample 6 is not in y"),
-        ([1, 2, 3, 3, 5], [1, 2, 3, 4, 5], "x has the id 3 twice, at 2 and 3"),
-        ([1, 2, 3, 4, 5], [1, 5, 3, 4, 5], "y has the id 5 twice, at 1 and 4"),
-        ([1, 2, 3, 4, 5], None, "x has 5 samples and y, which has no sample ids, 4"),
-        ([1, 2, 3, 4, 5], ["1", "2", "3", "4", "5"], "sample 1 is not in y"),
-    ],
-)
-def test_samples_that_do_not_match_are_named(x, y, message):
-    rng = np.random.default_rng(0)
-    left = store_of("x", {"a": rng.standard_normal((len(x), 3))}, tuple(x))
-    right = store_of("y", {"a": rng.standard_normal((len(y or [0] * 4), 3))}, None if y is None else tuple(y))
-    with pytest.raises(ValueError, match=message):
-        ps.compare_stores(left, right, **OPTIONS)
+def test_what_is_no_store_is_named(stores):
+    with pytest.raises(TypeError, match="a is None; expected the path or address of a store"):
+        ps.compare_stores(None, stores[1], progress=False)
+    with pytest.raises(TypeError, match="b is 5; expected the path or address of a store"):
+        ps.compare_stores(stores[0], 5, progress=False)
+    with pytest.raises(FileNotFoundError, match=r"there is no Zarr at memory://nope\.zarr"):
+        ps.compare_stores(stores[0], "memory://nope.zarr", progress=False)
 
 
 def test_layers_are_chosen_by_name_and_pattern():
@@ -238,75 +212,6 @@ def test_layers_are_chosen_by_name_and_pattern():
         ps.compare_stores(store, store, layers=nn.Conv2d, **OPTIONS)
     with pytest.raises(ValueError, match="layers is empty"):
         ps.compare_stores(store, store, layers=[], **OPTIONS)
-
-
-def test_nan_names_layer_store_and_batch_and_what_was_read_stays(tmp_path):
-    x = data(0, a=(4,), b=(4,))
-    broken = {name: part.copy() for name, part in x.items()}
-    broken["b"][5 * BATCH + 1, 2] = np.nan
-    np.savez(tmp_path / "x.npz", **x)
-    np.savez(tmp_path / "y.npz", **broken)
-    with pytest.raises(ValueError, match=r"activations of layer 'b' of \S+y\.npz in batch 5 hold NaN"):
-        ps.compare_stores(tmp_path / "x.npz", tmp_path / "y.npz", cache=tmp_path / "kept", **OPTIONS)
-    assert len(list((tmp_path / "kept").glob("*.state"))) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "samples", "stops_at"),
-    [({"permutations": 5}, SAMPLES, 3 * BATCH), ({"mode": "exact"}, 2500, 1024), ({"metric": "cca"}, 2500, 2048)],
-)
-def test_an_interrupted_comparison_goes_on_to_the_same_bits(tmp_path, options, samples, stops_at):
-    rng = np.random.default_rng(0)
-    stores = [store_of(name, {"a": rng.standard_normal((samples, 6)), "b": rng.standard_normal((samples, 4))})
-              for name in ("x", "y")]  # fmt: skip
-    whole = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
-    read, layer = Counting._read, stores[0].layers["a"]
-
-    def interrupted(self, start, stop, out):
-        if start >= stops_at:
-            raise KeyboardInterrupt
-        read(self, start, stop, out)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Counting, "_read", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
-    assert len(list(tmp_path.glob("*.state"))) == 1
-    layer.read[:] = 0
-    again = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS, **options)
-    assert (layer.read[:stops_at].max(), layer.read[stops_at:].min()) == (0, 1)
-    for name, array in whole.arrays().items():
-        assert np.array_equal(again.arrays()[name], array, equal_nan=True), name
-    assert not list(tmp_path.glob("*.state"))
-
-
-def test_a_damaged_state_is_said_and_not_used(tmp_path, monkeypatch):
-    stores = store_of("x", data(0, a=(20,))), store_of("y", data(1, c=(11,)))
-    whole = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS)
-    saved = []
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: saved.append(self.path))
-    ps.compare_stores(*stores, cache=tmp_path, **OPTIONS)
-    saved[0].write_bytes(saved[0].read_bytes()[:200])
-    with pytest.warns(UserWarning, match="can't be read, so the comparison begins anew"):
-        again = ps.compare_stores(*stores, cache=tmp_path, **OPTIONS)
-    assert np.array_equal(again.values, whole.values)
-
-
-def test_a_state_that_can_not_be_written_is_said_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    (tmp_path / "file").write_text("")
-    stores = store_of("x", data(0, a=(20,))), store_of("y", data(1, c=(11,)))
-    with pytest.warns(UserWarning, match=r"can't be written \(.*\): the comparison goes on") as caught:
-        ps.compare_stores(*stores, cache=tmp_path / "file", **OPTIONS)
-    assert len(caught) == 1
-
-
-def test_a_cache_that_is_no_folder_costs_no_result(tmp_path):
-    (tmp_path / "file").write_text("")
-    stores = store_of("x", data(0, a=(20,))), store_of("y", data(1, c=(11,)))
-    found = ps.compare_stores(*stores, cache=tmp_path / "file", **OPTIONS)
-    assert np.array_equal(found.values, ps.compare_stores(*stores, **OPTIONS).values)
 
 
 @pytest.mark.parametrize("metric", ["cca", "procrustes"])

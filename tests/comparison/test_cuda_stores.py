@@ -69,21 +69,14 @@ def test_what_the_gpu_computed_is_kept_exactly(tmp_path, dtype):
 def test_a_stopped_extraction_goes_on_to_the_same_bytes(tmp_path):
     model, batches = InPlaceNet(6, seed=1).cuda(), pictures(16, 16, 16, 11)
 
-    def stopping(model, batch):
-        if len(batch) == 11:
-            raise KeyboardInterrupt
-        return model(batch)
+    def stopping():
+        yield from batches[:3]
+        raise KeyboardInterrupt
 
-    stopping.__qualname__ = "call"
-
-    def call(model, batch):
-        return model(batch)
-
-    call.__qualname__ = "call"
-    ps.extract(model, batches, tmp_path / "whole.zarr", forward=call, progress=False)
+    ps.extract(model, batches, tmp_path / "whole.zarr", progress=False)
     with pytest.raises(KeyboardInterrupt):
-        ps.extract(model, batches, tmp_path / "x.zarr", forward=stopping, progress=False)
-    ps.extract(model, batches, tmp_path / "x.zarr", forward=call, progress=False)
+        ps.extract(model, stopping(), tmp_path / "x.zarr", progress=False)
+    ps.extract(model, batches, tmp_path / "x.zarr", progress=False)
     assert tree(tmp_path / "x.zarr") == tree(tmp_path / "whole.zarr")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import pyscale as ps
 from tests.comparison.networks import InPlaceNet, mlp, pictures, vectors
 
-zarr = pytest.importorskip("zarr", reason="zarr is not installed: pip install 'pyscale[store]'")
+pytest.importorskip("numcodecs", reason="numcodecs is not installed: pip install 'pyscale[store]'")
 
 
 def with_ids(batches, order=None):
@@ -73,6 +74,40 @@ def test_samples_are_found_by_id_whatever_their_order(nets, tmp_path):
     found = ps.compare_many(mixed, with_ids(batches), forward=call, progress=False)
     live = ps.compare(nets["narrow"], nets["wide"], with_ids(batches), forward=call, progress=False)
     np.testing.assert_allclose(found["narrow", "wide"].values, live.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("bare", ["batches", "store"])
+def test_a_store_or_batches_without_ids_are_warned_of(nets, tmp_path, bare):
+    batches = pictures(16, 16)
+    stored = with_ids(batches) if bare == "batches" else [{"x": x} for x in batches]
+    ps.extract(nets["wide"], stored, tmp_path / "w.zarr", forward=call, progress=False)
+    mixed = {"narrow": nets["narrow"], "wide": tmp_path / "w.zarr"}
+    seen = [{"x": x} for x in batches] if bare == "batches" else with_ids(batches)
+    said = {
+        "batches": r"wide \(\S+\) has sample ids, and the batches have none: sample i",
+        "store": r"wide \(\S+\) has no sample ids, and the batches have: sample i",
+    }
+    with pytest.warns(UserWarning, match=said[bare]) as caught:
+        found = ps.compare_many(mixed, seen, forward=call, progress=False)
+    assert [warning.filename for warning in caught] == [__file__]
+    live = ps.compare(nets["narrow"], nets["wide"], batches, progress=False)
+    np.testing.assert_allclose(found["narrow", "wide"].values, live.values, atol=1e-6)
+
+
+def test_batches_of_which_some_have_ids_are_refused(nets, tmp_path):
+    batches = with_ids(pictures(16, 16))
+    ps.extract(nets["wide"], batches, tmp_path / "w.zarr", forward=call, progress=False)
+    mixed = {"narrow": nets["narrow"], "wide": tmp_path / "w.zarr"}
+    with pytest.raises(ValueError, match=r"batch 1 has no ids, and those before it have ids: samples of wide"):
+        ps.compare_many(mixed, [batches[0], {"x": batches[1]["x"]}], forward=call, progress=False)
+
+
+def test_a_loader_that_shuffles_beside_a_store_without_ids_is_warned_of(nets, stores):
+    loader = DataLoader(torch.cat(pictures(16, 16, 11)), batch_size=16, shuffle=True)
+    mixed = {"narrow": nets["narrow"], "wide": stores["wide"]}
+    with pytest.warns(UserWarning, match=r"loader shuffles, and wide \(\S+\) has no sample ids") as caught:
+        ps.compare_many(mixed, loader, progress=False)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_samples_that_a_store_lacks_are_named(nets, tmp_path):

@@ -135,6 +135,7 @@ def test_a_schedule_by_its_name():
         ({"keep": ["0"]}, ValueError, "example and keep are for granularity"),
         ({"model": nn.ReLU()}, ValueError, "model must have a convolution or a linear layer"),
         ({"model": 3}, TypeError, "model must be a torch.nn.Module, got int"),
+        ({"finetune": 5}, TypeError, "finetune must be a function that trains the model it is given, got 5"),
     ],
     ids=lambda value: "",
 )

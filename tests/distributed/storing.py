@@ -20,6 +20,7 @@ COMPARISONS = {
     "permutations": {"batch_size": 16, "permutations": 9},
     "R²": {"metric": "cca_r2", "features": "pool", "batch_size": 16},
     "exact by blocks": {"mode": "exact", "features": "pool", "memory": "3MiB"},
+    "exact, two after two": {"mode": "exact", "features": "pool", "memory": "3MiB", "many": True},
 }
 
 
@@ -35,8 +36,11 @@ def extracted(folder):
     return ps.extract(y, loader(), Path(folder) / "y.zarr", features="pool", progress=False)
 
 
-def compared(folder, **options):
+def compared(folder, *, many=False, **options):
     cache = Path(folder) / "cache"
+    if many:
+        paths = {name: Path(folder) / f"{name}.zarr" for name in "xy"}
+        return ps.compare_many(paths, cache=cache, progress=False, **options)["x", "y"]
     return ps.compare_stores(Path(folder) / "x.zarr", Path(folder) / "y.zarr", cache=cache, progress=False, **options)
 
 
@@ -46,6 +50,7 @@ def main(folder):
     found = {"samples": samples, "again": extracted(folder).samples}
     for name, options in COMPARISONS.items():
         found[name] = compared(folder, **options).state()
+    assert found["exact, two after two"]["meta"]["reads"] > 1
     torch.save(found, f"{folder}/{rank}.pt")
 
 

@@ -37,11 +37,19 @@ def output(code, tmp_path, *launcher):
 
 
 def test_a_script_runs_as_it_stands_alone_and_under_torchrun(tmp_path):
-    code = EXAMPLES[0].replace("model = ", "torch.manual_seed(0)\nmodel = ")
+    code = EXAMPLES[0]
     alone = output(code, tmp_path)
     together = output(code, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     assert (alone[:2], together[:2]) == ("1 ", "2 ")
     assert together[2:] == alone[2:]  # one rank prints
+
+
+def test_the_first_example_of_all_runs_under_torchrun(tmp_path):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)[0]
+    assert "ps.compare(" in code
+    alone = output(code, tmp_path)
+    together = output(code, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    assert sorted(together.splitlines()) == sorted(2 * alone.splitlines())  # each rank prints, and the same
 
 
 @pytest.mark.parametrize("library", ["ray", "dask"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyscale.models import build, profile, profiling
+from pyscale.models import build, profile, timing
 
 
 class HiddenConvolution(nn.Conv2d):
@@ -111,7 +111,7 @@ class Recorder(nn.Module):
 
 def test_latency_is_the_median_of_passes_in_eval_mode_after_warming_up(monkeypatch):
     ticks = iter([0.0, 90.0, 100.0, 190.0, 200.0, 290.0, 300.0, 303.0, 310.0, 311.0, 320.0, 327.0])
-    monkeypatch.setattr(profiling.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
     model = Recorder().train()
     found = profile(model, in_channels=2, batch_size=5, repeats=3)
     assert found.latency == 3.0  # median of 3, 1 and 7; the warm-up took 90 each

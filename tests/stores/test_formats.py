@@ -15,6 +15,30 @@ from pyscale.stores import DamagedStoreError
 from tests.stores.samples import CONV, HEAD, IDS, NAMES, SAMPLES, WRITERS
 
 UNHURRIED = settings(deadline=None)
+KINDS = ["npz", "npy", "hdf5", "zarr", "safetensors"]
+
+
+def write_arrays(path, kind, arrays):
+    """Write arrays by name in a format, and return the path."""
+    import h5py
+
+    if kind == "npz":
+        np.savez(path, **arrays)
+    elif kind == "npy":
+        path.mkdir()
+        for name, array in arrays.items():
+            np.save(path / f"{name}.npy", array)
+    elif kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    elif kind == "zarr":
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        for name, array in arrays.items():
+            group.create_array(name, data=array)
+    else:
+        save_file({name: torch.tensor(array) for name, array in arrays.items()}, path)
+    return path
 
 
 @pytest.fixture(params=WRITERS, scope="module")
@@ -95,31 +119,56 @@ def test_ids_of_an_hdf5_file_may_be_strings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "ids", [np.arange(SAMPLES - 1), np.arange(SAMPLES)[:, None], np.arange(SAMPLES).astype(np.complex64)]
+    "ids",
+    [
+        np.arange(SAMPLES - 1),
+        np.arange(SAMPLES)[:, None],
+        np.array(3),
+        np.arange(SAMPLES) > 3,
+        np.arange(SAMPLES).astype(np.complex64),
+        np.arange(SAMPLES).astype(np.float32),
+        np.arange(SAMPLES).astype(np.float64),
+        CONV,
+    ],
+    ids=["few", "column", "one", "bool", "complex64", "float32", "float64", "activations"],
 )
-@pytest.mark.parametrize("kind", ["npz", "npy", "hdf5", "zarr", "safetensors"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_ids_that_are_none_are_refused(tmp_path, kind, ids):
     """Samples that silently went by their places would be compared with others than they are."""
-    import h5py
+    path = write_arrays(tmp_path / f"x.{kind}", kind, {"conv": CONV, "ids": ids})
+    with ps.open_store(path) as store:
+        assert list(store.layers) == ["conv"]
+        with pytest.raises(ValueError, match=r"sample ids of .* have shape .*; expected a whole number or"):
+            _ = store.ids
 
-    path = tmp_path / f"x.{kind}"
-    if kind == "npz":
-        np.savez(path, conv=CONV, ids=ids)
-    elif kind == "npy":
-        path.mkdir()
-        for name, array in {"conv": CONV, "ids": ids}.items():
-            np.save(path / f"{name}.npy", array)
-    elif kind == "hdf5":
-        with h5py.File(path, "w") as file:
-            file["conv"], file["ids"] = CONV, ids
-    elif kind == "zarr":
-        group = zarr.open_group(path, mode="w", zarr_format=3)
-        group.create_array("conv", data=CONV)
-        group.create_array("ids", data=ids)
-    else:
-        save_file({"conv": torch.from_numpy(CONV), "ids": torch.from_numpy(ids)}, path)
-    with ps.open_store(path) as store, pytest.raises(ValueError, match=r"ids.* (expected|type 'complex64')"):
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_arrays_that_are_called_as_ids_are_refused(tmp_path, kind):
+    arrays = {"conv": CONV, "ids": np.arange(SAMPLES), "sample_ids": np.arange(SAMPLES)[::-1].copy()}
+    said = r"holds '(sample_)?ids' and '(sample_)?ids', each of which is called"
+    with (
+        ps.open_store(write_arrays(tmp_path / f"x.{kind}", kind, arrays)) as store,
+        pytest.raises(ValueError, match=said),
+    ):
         _ = store.ids
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a Zarr V3 specification")
+def test_text_in_a_zarr_is_no_layer_and_no_ids(tmp_path):
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=3)
+    group.create_array("conv", data=CONV)
+    group.create_array("names", data=np.array(NAMES))
+    assert list(ps.open_store(tmp_path / "x.zarr").layers) == ["conv"]
+    group.create_array("ids", data=np.array(NAMES))
+    with pytest.raises(ValueError, match=r"sample ids of .* type .*fixed_length_utf32"):
+        _ = ps.open_store(tmp_path / "x.zarr").ids
+
+
+def test_a_file_or_folder_may_be_called_as_ids_are(tmp_path):
+    np.save(tmp_path / "ids.npy", HEAD)
+    zarr.save_array(tmp_path / "id.zarr", HEAD, zarr_format=3)
+    assert list(ps.open_store(tmp_path / "ids.npy").layers) == ["ids"]
+    assert list(ps.open_store(tmp_path / "id.zarr").layers) == ["id"]
 
 
 def test_what_would_be_passed_over_silently_is_refused(tmp_path):

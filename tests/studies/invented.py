@@ -18,11 +18,15 @@ from pyscale.train import Accuracy
 LAYERS = ["stem", "block.0.out", "block.1.out", "head"]
 
 
-def member(name, right, macs=100, parameters=10, latency=1e-3):
+BASELINE_LATENCY = 1e-3
+
+
+def member(name, right, macs=100, parameters=10, latency=BASELINE_LATENCY):
     right = np.asarray(right, dtype=bool)
     trained = SimpleNamespace(accuracy=Accuracy(int(right.sum()), len(right)))
     cost = Profile(parameters, macs, activations=1, bytes=1, latency=latency, image_size=8)
-    return Member(Variant(name), 0, SimpleNamespace(image_size=8), trained, right, cost)
+    network, share = SimpleNamespace(image_size=8), latency / BASELINE_LATENCY
+    return Member(Variant(name), 0, network, trained, right, cost, latency_share=share)
 
 
 def similarity(diagonal, *, metric="cka", stderr=0.01, chance=0.0, zscore=50.0, off=0.1):

@@ -56,7 +56,8 @@ def invented_member(variant, place, seed=0):
     factors = [1 + ((place * stride) % 11) / 10 for stride in (3, 5, 7, 2, 4)]
     values = {name: value * factor for (name, value), factor in zip(COSTS.items(), factors, strict=True)}
     costs = {name: value if name == "latency" else round(value) for name, value in values.items()}
-    return Member(variant, seed, network, trained, right, Profile(**costs, image_size=8))
+    cost = Profile(**costs, image_size=8)
+    return Member(variant, seed, network, trained, right, cost, latency_share=factors[-1])
 
 
 def invented_similarity(metric, layers, place):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,7 +73,9 @@ def test_means_are_those_of_the_networks(contest):
         assert float(row["accuracy"]) == pytest.approx(np.mean(accuracies))
         assert float(row["change"]) == pytest.approx(np.mean(changes), abs=1e-12)
         half = 12.7062047 * np.std(changes, ddof=1) / math.sqrt(2)  # t of 1 degree of freedom
-        assert float(row["change_high"]) - float(row["change"]) == pytest.approx(half, rel=1e-6, abs=1e-9)
+        assert float(row["change_high"]) == pytest.approx(min(float(row["change"]) + half, 1), rel=1e-6, abs=1e-9)
+        assert 0 <= float(row["accuracy_low"]) <= float(row["accuracy_high"]) <= 1
+        assert float(row["similarity_high"]) <= 1
         column = {"macs": "macs", "bytes": "file_bytes"}[row["resource"]]
         used = [float(n[column]) / float(originals[n["seed"]][column]) for n in own]
         assert float(row["used"]) == pytest.approx(np.mean(used))
@@ -239,7 +242,8 @@ def test_a_lead_that_seeds_explain_is_not_called_one():
     contest = invented_contest(
         {"scaled": (0, -10), "channels": (-1, 0)}, {"scaled": (0.5, 0.51), "channels": (0.9, 0.91)}
     )
-    (said, yardstick) = contest_sentences(contest)
+    (said, passes, yardstick) = contest_sentences(contest)
+    assert "have had 3 more passes over the pictures than the originals" in passes
     assert (
         "Most accuracy is kept by networks with channels pruned on average, but scaled-down networks are no further"
         in said
@@ -268,6 +272,26 @@ def test_who_is_over_budget_is_marked_and_who_is_absent_named():
     assert contest_sentences(contest)[-1] == (
         "Deeply compressed networks have no part in the question of multiply-accumulates: because."
     )
+
+
+def test_leaders_are_chosen_among_those_within_the_budget():
+    ways = {"scaled": (0, -1), "channels": (-9, -9), "weights": (5, 6), "deep": (-2, -3)}
+    alike = {"scaled": (0.5, 0.5), "channels": (0.7, 0.71), "weights": (1, 1), "deep": (0.9, 0.92)}
+    contest = invented_contest(ways, alike)
+    heavy = tuple(
+        replace(each, member=person(each.member.name, 55, each.member.seed, 501))
+        if each.contender.way == "weights"
+        else each
+        for each in contest.contestants
+    )
+    said = contest_sentences(replace(contest, contestants=heavy))[0]
+    assert "networks with weights pruned (which use 50 %, over the budget) change" in said
+    assert (
+        "Of those within the budget, most accuracy is kept by scaled-down networks, ahead of deeply compressed" in said
+    )
+    assert "Most like the original inside are deeply compressed networks" in said
+    assert "Of those" not in contest_sentences(contest)[0]
+    assert "Most accuracy is kept by networks with weights pruned" in contest_sentences(contest)[0]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def test_costs_are_those_counted_by_hand(document):
         assert net["cost"]["macs"] == macs
         assert net["ratio"]["macs"] == pytest.approx(macs / base, rel=1e-12)
         assert net["cost"]["latency"] > 0
+        assert net["ratio"]["latency"] > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

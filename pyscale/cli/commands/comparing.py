@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyscale.comparison import Comparison
 
 SUFFIXES = (".npz", ".html", ".png", ".csv")
+NETWORKS_BATCH = 64  # pictures
 
 
 @command_of_all
@@ -34,12 +35,14 @@ def compare(
     mode: Annotated[str | None, typer.Option(help="minibatch or exact; what fits the metric.")] = None,
     kernel: Annotated[str, typer.Option(help="linear or rbf.")] = "linear",
     estimator: Annotated[str, typer.Option(help="unbiased or biased.")] = "unbiased",
+    bandwidth: Annotated[float, typer.Option(help="Of rbf, in median distances.")] = 1.0,
     features: Annotated[str, typer.Option(help="flatten, pool or positions.")] = "flatten",
     layers: Annotated[list[str] | None, typer.Option(help="Layer or glob pattern; may be repeated.")] = None,
     layers_y: Annotated[list[str] | None, typer.Option(help="The same for MODEL_Y; as for MODEL_X.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a minibatch.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a minibatch.")] = NETWORKS_BATCH,
     max_batches: Annotated[int | None, typer.Option(min=1, help="Stop after that many.")] = None,
     permutations: Annotated[int, typer.Option(min=0, help="Size of the permutation null.")] = 0,
+    memory: Annotated[str | None, typer.Option(help="What it may take, such as 2GiB; half of what is free.")] = None,
     device: Annotated[str | None, typer.Option(help="Where the models run.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of fresh weights and permutations.")] = 0,
     out: Annotated[
@@ -76,9 +79,11 @@ def compare(
             mode=mode,  # type: ignore[arg-type]
             kernel=kernel,  # type: ignore[arg-type]
             estimator=estimator,  # type: ignore[arg-type]
+            bandwidth=bandwidth,
             features=features,  # type: ignore[arg-type]
             max_batches=max_batches,
             permutations=permutations,
+            memory=memory,
             device=device,
             seed=seed,
             progress=interactive(),

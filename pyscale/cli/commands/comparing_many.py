@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyscale.cli.commands.comparing import check_suffixes
+from pyscale.cli.commands.comparing import NETWORKS_BATCH, check_suffixes
+from pyscale.cli.commands.storing import CACHE_HELP, FRESH_HELP, STORES_BATCH
 from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.normalising import MEAN_HELP, STD_HELP, normalised
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, is_store, open_data, open_model
@@ -30,14 +31,19 @@ def compare_many(
     mode: Annotated[str | None, typer.Option(help="minibatch or exact; what fits the metric.")] = None,
     kernel: Annotated[str, typer.Option(help="linear or rbf.")] = "linear",
     estimator: Annotated[str, typer.Option(help="unbiased or biased.")] = "unbiased",
+    bandwidth: Annotated[float, typer.Option(help="Of rbf, in median distances.")] = 1.0,
     features: Annotated[str, typer.Option(help="flatten, pool or positions.")] = "flatten",
     layers: Annotated[list[str] | None, typer.Option(help="Layer or glob pattern; may be repeated.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples a minibatch.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples a minibatch; 256 of stores alone, 64 where networks run.")
+    ] = None,
     max_batches: Annotated[int | None, typer.Option(min=1, help="Stop after that many.")] = None,
     permutations: Annotated[int, typer.Option(min=0, help="Size of the permutation null.")] = 0,
     memory: Annotated[str | None, typer.Option(help="What it may take, such as 2GiB; half of what is free.")] = None,
     device: Annotated[str | None, typer.Option(help="Where the models run.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of fresh weights and permutations.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help=CACHE_HELP)] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help=FRESH_HELP)] = False,
     out: Annotated[
         list[Path] | None, typer.Option("--out", "-o", help="File: .npz, .html, .png, .csv; repeatable.")
     ] = None,
@@ -54,6 +60,7 @@ def compare_many(
     subjects: dict[str, Any] = {}
     loaders: dict[str, Any] | None = None
     if not all(is_store(text) for text in models):
+        batch_size = batch_size or NETWORKS_BATCH
         shape = {"num_classes": num_classes, "image_size": image_size, "seed": seed}
         pictures = normalised(open_data(data), mean, std)
         subjects, loaders = _opened(models, called, pictures, split, batch_size, shape)
@@ -68,13 +75,16 @@ def compare_many(
             mode=mode,  # type: ignore[arg-type]
             kernel=kernel,  # type: ignore[arg-type]
             estimator=estimator,  # type: ignore[arg-type]
+            bandwidth=bandwidth,
             features=features,  # type: ignore[arg-type]
-            batch_size=batch_size,
+            batch_size=batch_size or STORES_BATCH,
             max_batches=max_batches,
             permutations=permutations,
             memory=memory,
             device=device,
             seed=seed,
+            cache=cache,
+            resume=not fresh,
             progress=interactive(),
         )
         for file in files if is_first() else ():

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pyscale.cli.commands.comparing import check_suffixes, show_comparison, write_comparison
+from pyscale.cli.commands.comparing import NETWORKS_BATCH, check_suffixes, show_comparison, write_comparison
 from pyscale.cli.console import command_of_all, interactive, say, show, show_json, stdout_kept_clean, table
 from pyscale.cli.normalising import MEAN_HELP, STD_HELP, normalised
 from pyscale.cli.opening import DATA_HELP, MODEL_HELP, open_data, open_model
 
 STORE_HELP = "A folder or file of activations (Zarr, .npy, .npz, .safetensors, .h5), or an address such as s3://..."
+CACHE_HELP = "Folder for the state of a comparison of stores under way; the user's cache folder."
+FRESH_HELP = "Begin a comparison of stores that was stopped anew."
+STORES_BATCH = 256
 
 
 @command_of_all
@@ -28,7 +31,7 @@ def extract(
     image_size: Annotated[int | None, typer.Option(help="Of a named model before scaling; its own.")] = None,
     features: Annotated[str, typer.Option(help="flatten (all numbers) or pool (means of channels).")] = "flatten",
     layers: Annotated[list[str] | None, typer.Option(help="Layer or glob pattern; may be repeated.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = NETWORKS_BATCH,
     max_batches: Annotated[int | None, typer.Option(min=1, help="Stop after that many.")] = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of fresh weights.")] = 0,
@@ -82,15 +85,17 @@ def compare_stores(
     mode: Annotated[str | None, typer.Option(help="minibatch or exact; what fits the metric.")] = None,
     kernel: Annotated[str, typer.Option(help="linear or rbf.")] = "linear",
     estimator: Annotated[str, typer.Option(help="unbiased or biased.")] = "unbiased",
+    bandwidth: Annotated[float, typer.Option(help="Of rbf, in median distances.")] = 1.0,
     features: Annotated[str, typer.Option(help="flatten, pool or positions.")] = "flatten",
     layers: Annotated[list[str] | None, typer.Option(help="Layer or glob pattern; may be repeated.")] = None,
     layers_y: Annotated[list[str] | None, typer.Option(help="The same for STORE_Y; as for STORE_X.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples a minibatch.")] = 256,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples a minibatch.")] = STORES_BATCH,
     max_batches: Annotated[int | None, typer.Option(min=1, help="Stop after that many.")] = None,
     permutations: Annotated[int, typer.Option(min=0, help="Size of the permutation null.")] = 0,
     memory: Annotated[str, typer.Option(help="What the process may take, such as 2GiB.")] = "2GiB",
     seed: Annotated[int, typer.Option(min=0, help="Of the permutations.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a comparison that was stopped anew.")] = False,
+    cache: Annotated[Path | None, typer.Option(help=CACHE_HELP)] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help=FRESH_HELP)] = False,
     out: Annotated[
         list[Path] | None, typer.Option("--out", "-o", help="File: .npz, .html, .png, .csv; repeatable.")
     ] = None,
@@ -112,12 +117,14 @@ def compare_stores(
             mode=mode,  # type: ignore[arg-type]
             kernel=kernel,  # type: ignore[arg-type]
             estimator=estimator,  # type: ignore[arg-type]
+            bandwidth=bandwidth,
             features=features,  # type: ignore[arg-type]
             batch_size=batch_size,
             max_batches=max_batches,
             permutations=permutations,
             memory=memory,
             seed=seed,
+            cache=cache,
             resume=not fresh,
             progress=interactive(),
         )

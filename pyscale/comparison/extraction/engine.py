@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Literal
@@ -13,16 +13,25 @@ from torch import nn
 from pyscale.comparison.batches import Forward, check_loader, count_batches, shuffles
 from pyscale.comparison.extraction.digests import batch_digest
 from pyscale.comparison.extraction.extracting import Extraction
-from pyscale.comparison.extraction.settings import Existing, check_same, describe_settings, find_existing
+from pyscale.comparison.extraction.gathered_ids import GatheredIds, check_count
+from pyscale.comparison.extraction.settings import (
+    Existing,
+    agreed_settings,
+    check_same,
+    describe_settings,
+    find_existing,
+    warn_of_unknown,
+)
 from pyscale.comparison.extraction.sharing import Known, compute_share
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, select_layers
 from pyscale.comparison.sides import Side
 from pyscale.comparison.state import check_device, check_initialised, home, left_as_found
 from pyscale.distributed import gathered, local_device
+from pyscale.metrics.validity import warn
 from pyscale.ops.gram import check_choice
 from pyscale.stores.lock import writing_alone
-from pyscale.stores.opening import open_store
+from pyscale.stores.opening import FILES, open_store
 from pyscale.stores.places import Place, place_of
 from pyscale.stores.sample_ids import as_ids, hash_ids
 from pyscale.stores.store import SampleId, Store
@@ -54,7 +63,8 @@ def extract(
     on from its last whole chunks, and ends with the same bytes as a run that was not stopped, if model, data and
     machine give the same bits. Batches that are done are drawn from the loader again, but not computed. Where a
     finished store of the same settings is there, it is returned as it is. Its first batch and the number of batches are
-    looked at, not all of its inputs; and of ``forward`` the name, not what it computes.
+    looked at, not all of its inputs. ``forward`` is held against what the store was made with: its code, what it holds,
+    and the global names it looks up.
 
     Under torchrun, or in any ``torch.distributed`` process group, the processes share the batches: each computes its
     own and rank 0 writes all, in their order, so that the store is that of one process. ``path`` must be a place that
@@ -68,7 +78,8 @@ def extract(
         features: "flatten" keeps all numbers, "pool" the means over all but samples and channels. ("positions" is read
             from what "flatten" keeps.)
         sample_ids: An id for every sample, whole numbers or strings. None takes those of dict batches under the key
-            "id", "ids", "sample_id", "sample_ids" or "index"; where there are none, samples go by their places.
+            "id", "ids", "sample_id", "sample_ids" or "index"; where there are none, samples go by their places. A
+            wrong number of them is refused as early as it can be known; an unfinished store takes others.
         forward: ``forward(model, batch)``, to be called instead of the rules of :func:`pyscale.compare`.
         device: Where the model runs; None is where it is.
         max_batches: Stop after that many.
@@ -102,10 +113,13 @@ def extract(
         raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
     check_initialised(model, "model")
     check_loader(loader, "loader")
+    _check_path(path)
     _check_features(features)
     if max_batches is not None and (type(max_batches) is not int or max_batches < 1):
         raise ValueError(f"max_batches is {max_batches!r}; expected a positive whole number")
     ids = None if sample_ids is None else as_ids(sample_ids, "sample_ids")
+    if ids is not None:
+        check_count(ids, loader, max_batches)
     side = Side("the model", model, select_layers(model, layers), forward)
     check_choice("sharding", sharding, ("auto", "none"))
     where = None if device is None else check_device(local_device(device))
@@ -121,7 +135,7 @@ def extract(
     )
     place = place_of(path)
     with gathered(alone=sharding == "none") as crew:
-        crew.agree("extract", settings)
+        crew.agree("extract", agreed_settings(settings))
         if not crew.first:
             known = crew.broadcast()
             if known is not None:
@@ -136,11 +150,14 @@ def extract(
                     tidy(place)
                     crew.broadcast(None)
                 else:
-                    extraction = Extraction(writer, side, features=features, device=runs_on, crew=crew)
+                    gathered_ids = GatheredIds(ids)
+                    extraction = Extraction(
+                        writer, side, features=features, device=runs_on, ids=gathered_ids, crew=crew
+                    )
                     crew.broadcast(list(extraction.known))
                     with left_as_found(model, device=where):
                         extraction.over(loader, max_batches, progress=progress)
-                        writer.finish(_all_ids(ids, extraction, loader, writer))
+                        writer.finish(_all_ids(gathered_ids, loader, writer))
         crew.arrive("written")
     return open_store(path)
 
@@ -154,10 +171,18 @@ def _writer(place: Place, settings: dict[str, Any], loader: Iterable[Any], *, re
     existing = find_existing(place)
     if existing is not None and (existing.complete or resume):
         check_same(place.address, existing, settings)
+        warn_of_unknown(place.address, settings)
     if existing is not None and existing.complete:
         _check_inputs(place, existing, loader, settings["max_batches"])
         return None
     return StoreWriter(place, settings, existing.attributes if existing is not None and resume else None)
+
+
+def _check_path(path: str | PathLike[str]) -> None:
+    """Raise ValueError where a path names another format than is written, and would be opened as that."""
+    suffix = next((suffix for suffix in FILES if os.fspath(path).lower().endswith(suffix)), None)
+    if suffix is not None:
+        raise ValueError(f"path is {os.fspath(path)!r}, and what is written is a Zarr, no {suffix} file; call it .zarr")
 
 
 def _check_features(features: Features) -> None:
@@ -189,22 +214,12 @@ def _check_inputs(place: Place, existing: Existing, loader: Iterable[Any], max_b
         )
 
 
-def _all_ids(
-    given: tuple[SampleId, ...] | None, extraction: Extraction, loader: Iterable[Any], writer: StoreWriter
-) -> tuple[SampleId, ...] | None:
+def _all_ids(ids: GatheredIds, loader: Iterable[Any], writer: StoreWriter) -> tuple[SampleId, ...] | None:
     """Return the ids of all samples, or None where there are none."""
-    samples = 0 if writer.progress is None else writer.progress.samples
-    if given is not None:
-        if len(given) != samples:
-            raise ValueError(f"sample_ids has {len(given)} ids, and the loader gave {samples} samples")
-        return given
-    if extraction.ids is not None:
-        return as_ids(extraction.ids, "ids of the loader's batches")
-    if shuffles(loader):
-        warnings.warn(
+    found = ids.all(0 if writer.progress is None else writer.progress.samples)
+    if found is None and shuffles(loader):
+        warn(
             "loader shuffles and its batches have no ids: nobody will know which sample a row is; use shuffle=False, "
-            "batches that are dicts with an 'id', or sample_ids=",
-            UserWarning,
-            stacklevel=3,
+            "batches that are dicts with an 'id', or sample_ids="
         )
-    return None
+    return found

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyscale.comparison.batches import batch_ids, count_batches, count_samples
+from pyscale.comparison.batches import count_batches, count_samples
 from pyscale.comparison.extraction.digests import batch_digest
+from pyscale.comparison.extraction.gathered_ids import GatheredIds
 from pyscale.comparison.extraction.sharing import Known, stored_form
 from pyscale.comparison.sides import Side
 from pyscale.distributed import Crew
@@ -34,16 +35,21 @@ class Extraction:
         side: The model.
         features: "flatten" or "pool".
         device: Where the model runs.
+        ids: Of the samples.
         crew: The processes that compute batches; this one, rank 0, writes. None is this one alone.
-
-    Attributes:
-        ids: Of the samples so far, from batches that have them; None where there is one that has not.
     """
 
     def __init__(
-        self, writer: StoreWriter, side: Side, *, features: str, device: torch.device, crew: Crew | None = None
+        self,
+        writer: StoreWriter,
+        side: Side,
+        *,
+        features: str,
+        device: torch.device,
+        ids: GatheredIds,
+        crew: Crew | None = None,
     ) -> None:
-        self.ids: list[Any] | None = []
+        self._ids = ids
         self._writer, self._side = writer, side
         self._pooled, self._device = features == "pool", device
         self._before = writer.progress  # of the interrupted run
@@ -77,13 +83,17 @@ class Extraction:
             raise ValueError(f"the loader ended after {batches} batches: {_OTHER_INPUTS}")
 
     def _add(self, number: int, batch: Any, thread: WritingThread) -> None:
-        samples, ids = count_samples(batch), batch_ids(batch)
-        self.ids = None if self.ids is None or ids is None else [*self.ids, *ids]
+        samples = count_samples(batch)
+        if samples is not None:
+            self._ids.see(number, batch, self._samples, samples)
         self._digest = batch_digest(self._digest, batch)
         self._first = self._first or self._digest
         if self.known.needs(number, self._samples, samples):
             mine = number % self._crew.size == 0
-            samples = self._forward(number, batch, samples, thread) if mine else self._receive(number, thread)
+            found = self._forward(number, batch, samples, thread) if mine else self._receive(number, thread)
+            if samples is None:
+                self._ids.see(number, batch, self._samples, found)
+            samples = found
         self._samples += samples or 0
         progress = Progress(number + 1, self._samples, self._digest, self._first)
         if self._known(number):

@@ -11,8 +11,10 @@ from torch import nn
 
 from pyscale.comparison.batches import Forward
 from pyscale.comparison.extraction.digests import model_digest
+from pyscale.comparison.extraction.forwards import describe_forward, forward_difference
 from pyscale.comparison.layers import Selection
 from pyscale.comparison.wrappers import unwrap
+from pyscale.metrics.validity import warn
 from pyscale.stores.places import PARTIAL, Place
 from pyscale.stores.zarr_metadata import METADATA
 from pyscale.stores.zarr_reader import FORMAT, HIDDEN, VERSION, read_node
@@ -29,6 +31,7 @@ _SAID = {
     "versions": "versions",
 }
 _FREE_ONCE_COMPLETE = ("versions", "device")
+_FREE_UNTIL_COMPLETE = ("given_ids",)  # which are written last
 
 
 class Existing(NamedTuple):
@@ -57,7 +60,7 @@ def describe_settings(
             name: sorted(selection.calls[name]) if name in selection.calls else [] for name in selection.modules
         },
         "features": features,
-        "forward": None if forward is None else getattr(forward, "__qualname__", type(forward).__name__),
+        "forward": describe_forward(forward),
         "max_batches": max_batches,
         "given_ids": given_ids,
         "device": device.type,
@@ -89,16 +92,36 @@ def find_existing(place: Place) -> Existing | None:
 
 def check_same(address: str, existing: Existing, settings: Mapping[str, Any]) -> None:
     """Raise ValueError naming the first setting in which an existing store differs from what was asked for."""
+    free = _FREE_ONCE_COMPLETE if existing.complete else _FREE_UNTIL_COMPLETE
     for name, value in settings.items():
-        found = existing.attributes.get(name)
-        if found == value or (existing.complete and name in _FREE_ONCE_COMPLETE):
+        difference = None if name in free else _difference(name, existing.attributes.get(name), value)
+        if difference is None:
             continue
         kind = "complete" if existing.complete else "unfinished"
         remedy = "choose a new name, or remove it first" if existing.complete else "or begin anew with resume=False"
-        raise ValueError(
-            f"{address} is a {kind} store with other {_SAID[name]}: {_shown(found)} there, {_shown(value)} asked for; "
-            f"{remedy}"
+        raise ValueError(f"{address} is a {kind} store with other {_SAID[name]}: {difference}; {remedy}")
+
+
+def warn_of_unknown(address: str, settings: Mapping[str, Any]) -> None:
+    """Warn where a store is taken for the one asked for, and ``forward`` holds things known by their type alone."""
+    opaque = (settings["forward"] or {}).get("opaque")
+    if opaque:
+        warn(
+            f"{address} is there already, and forward holds {', '.join(opaque)}, known by type alone: if that has "
+            f"changed since, choose a new name, or remove the store first"
         )
+
+
+def agreed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in which processes must agree: ``forward`` may hold a device of each one's own."""
+    forward = settings["forward"]
+    return {**settings, "forward": None if forward is None else forward["name"]}
+
+
+def _difference(name: str, found: Any, value: Any) -> str | None:
+    if name == "forward":
+        return forward_difference(found, value)
+    return None if found == value else f"{_shown(found)} there, {_shown(value)} asked for"
 
 
 def _shown(value: Any) -> str:

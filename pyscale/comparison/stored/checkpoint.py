@@ -6,8 +6,8 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,13 @@ from typing import Any
 import torch
 
 from pyscale.comparison.files import replacing
+from pyscale.distributed import PeerError
+from pyscale.metrics.validity import warn
+from pyscale.stores.errors import DamagedStoreError
 
 SECONDS = 60.0  # between checkpoints; a comparison that takes less writes none
+DAYS = 30  # after which a state that nobody took up is removed
+_NAME = re.compile(r"\.?[0-9a-f]{32}\.state(\..*)?")  # of a state, or of what is left of writing one
 
 
 class Checkpoint:
@@ -41,7 +46,11 @@ class Checkpoint:
         return not self._failed and time.monotonic() - self._last >= SECONDS
 
     def load(self) -> dict[str, Any] | None:
-        """Return the state that was written last, or None where there is none that can be used."""
+        """Return the state that was written last, or None where there is none that can be used.
+
+        States that nobody took up for ``DAYS`` are removed.
+        """
+        self._remove_old()
         if not self._resume:
             return None
         try:
@@ -49,9 +58,7 @@ class Checkpoint:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:
-            warnings.warn(
-                f"{self.path} can't be read, so the comparison begins anew: {error}", UserWarning, stacklevel=2
-            )
+            warn(f"{self.path} can't be read, so the comparison begins anew: {error}")
             return None
         return state if isinstance(state, dict) else None
 
@@ -66,11 +73,7 @@ class Checkpoint:
                 torch.save(state, file)
         except OSError as error:
             self._failed = True
-            warnings.warn(
-                f"{self.path} can't be written ({error.strerror}): the comparison goes on, but could not be taken up",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"{self.path} can't be written ({error.strerror}): the comparison goes on, but could not be taken up")
 
     def remove(self) -> None:
         """Forget the state of a comparison that is done, and what was left of writing it by those that were killed."""
@@ -80,6 +83,21 @@ class Checkpoint:
             self.path.unlink()
         for left in self.path.parent.glob(f".{self.path.name}.*"):
             left.unlink(missing_ok=True)
+
+    def _remove_old(self) -> None:
+        oldest = time.time() - DAYS * 24 * 3600
+        with suppress(OSError):  # what can't be looked at or removed stays
+            for path in self.path.parent.iterdir():
+                if path != self.path and _NAME.fullmatch(path.name) and path.stat().st_mtime < oldest:
+                    path.unlink(missing_ok=True)
+
+
+def is_final(error: BaseException) -> bool:
+    """Return whether the same stores will fail again as they are: what they hold can't be compared.
+
+    Damage may be that of one reading, and other processes may be there again.
+    """
+    return isinstance(error, ValueError) and not isinstance(error, DamagedStoreError | PeerError)
 
 
 def _cache() -> Path:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from os import PathLike
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from pyscale.comparison.options import Estimator, Metric, Mode, Options, Pair, r
 from pyscale.comparison.provenance import describe_machine
 from pyscale.comparison.result import Comparison
 from pyscale.comparison.scores import Scores
-from pyscale.comparison.stored.checkpoint import Checkpoint
+from pyscale.comparison.stored.checkpoint import Checkpoint, is_final
 from pyscale.comparison.stored.plan import Plan, left_for_comparison, plan_batches
 from pyscale.comparison.stored.run import StoredRun
 from pyscale.comparison.stored.sides import StoredNames, StoredSide, align, choose_layers
@@ -69,7 +70,7 @@ def compare_stores(
     what one process would have, to rounding; the stores must be where all can read them (docs/distributed.md).
 
     Samples are matched by id where both stores have ids, whatever their order; otherwise sample i of one is sample i of
-    the other.
+    the other, with a warning where one of them has ids.
 
     Args:
         a: Its layers are the rows: anything that :func:`pyscale.open_store` opens, or an open store.
@@ -88,8 +89,8 @@ def compare_stores(
         memory: What the process may take, in bytes or as "2GiB": what it has already included, as long as that leaves
             half of it. Each of several processes takes as much.
         seed: Seed of the permutations.
-        cache: Folder for the state of a comparison under way, written once a minute and removed at the end; None is
-            ``pyscale/comparisons`` in the user's cache folder.
+        cache: Folder for the state of a comparison under way, written once a minute and removed at the end, or after 30
+            days; None is ``pyscale/comparisons`` in the user's cache folder.
         resume: Go on where the same comparison was stopped, by as many processes. The result has the same bits.
         sharding: "none" compares on this process alone, whatever others there are.
         progress: Show a progress bar, on rank 0.
@@ -114,6 +115,9 @@ def compare_stores(
         >>> result.rows, result.columns, result.values.round(2).ravel()
         (['conv', 'relu'], ['y'], array([0.74, 0.55]))
     """
+    for argument, given in (("a", a), ("b", b)):
+        if not isinstance(given, str | os.PathLike | Store):
+            raise TypeError(f"{argument} is {given!r}; expected the path or address of a store, or an open one")
     budget = left_for_comparison(parse_size(memory, "memory"))  # before anything is allocated
     options = resolve_options(
         metric=metric,
@@ -134,8 +138,8 @@ def compare_stores(
         crew = stack.enter_context(gathered(alone=sharding == "none"))
         x = _side(stack, a, chosen, "layers")
         again = x.store if not isinstance(b, Store) and os.fspath(b) == x.store.address else b
-        argument, chosen_y = ("layers", chosen) if layers_y is None else ("layers_y", layers_y)
-        y = _side(stack, again, chosen_y, argument)
+        named, chosen_y = ("layers", chosen) if layers_y is None else ("layers_y", layers_y)
+        y = _side(stack, again, chosen_y, named)
         align([x, y])
         same = x.store is y.store and x.rows == y.rows
         for side in (x, y):
@@ -185,12 +189,9 @@ def compare_pair(
     crew = crew or Crew()
     blocks = [Block(x.layers, None if y is None else y.layers)]
     if options.mode == "exact":
-        held = max(batch_size, min(ENOUGH_ROWS, x.store.samples))  # fewer would be held until they are as many
-        blocks = exact_blocks(
-            x.layers, None if y is None else y.layers, options, held, budget, (x.label, (y or x).label)
-        )
+        blocks = exact_plan(x, y, options, batch_size, budget)
         if options.max_batches is None:  # which counts batches of the size that was asked for
-            batch_size = held
+            batch_size = _held(x, batch_size)
     description = {**describe_stores([x] if y is None else [x, y]), "options": asdict(replace(options, memory=None))}
     if not crew.alone:
         description["process"] = [crew.rank, crew.size]
@@ -202,7 +203,12 @@ def compare_pair(
             cache, {**description, "batch_size": batch_size, "block": [side.rows for side in sides]}, resume=resume
         )
         run = run_stores(sides, [pair], options, batch_size=batch_size, budget=budget, checkpoint=checkpoint, crew=crew)
-        found = run.over(progress=progress)
+        try:
+            found = run.over(progress=progress)
+        except ValueError as error:
+            for _, _, done in finished if is_final(error) else ():
+                done.checkpoint.remove()
+            raise
         finished.append((block, None if found is None else found[pair], run))
     parts = [(block, scores) for block, scores, _ in finished if scores is not None]
     state = None
@@ -213,6 +219,21 @@ def compare_pair(
     for _, _, done in finished:
         done.checkpoint.remove()
     return result
+
+
+def exact_plan(x: StoredSide, y: StoredSide | None, options: Options, batch_size: int, budget: int) -> list[Block]:
+    """Return which layers of two aligned stores, or of one where ``y`` is None, are compared in one pass.
+
+    Raises:
+        ValueError: Two layers alone don't fit in ``budget`` bytes.
+    """
+    columns, labels = None if y is None else y.layers, (x.label, (y or x).label)
+    return exact_blocks(x.layers, columns, options, _held(x, batch_size), budget, labels)
+
+
+def _held(side: StoredSide, batch_size: int) -> int:
+    """Return how many samples are read at once in exact mode: fewer would be held until they are as many."""
+    return max(batch_size, min(ENOUGH_ROWS, side.store.samples))
 
 
 def run_stores(
@@ -261,7 +282,7 @@ def describe_stores(sides: Sequence[StoredSide]) -> dict[str, Any]:
     """Return which stores are compared, and in which state they are, as JSON types."""
     return {
         "stores": [[side.store.address, side.rows, side.store.stamp] for side in sides],
-        "versions": [torch.__version__, torch.get_num_threads()],
+        "versions": [version("pyscale"), torch.__version__, torch.get_num_threads()],
     }
 
 

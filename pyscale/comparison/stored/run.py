@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -15,11 +14,12 @@ from pyscale.comparison.minibatch import MinibatchStrategy
 from pyscale.comparison.options import Options, Pair
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.side_streams import SideStreams
-from pyscale.comparison.stored.checkpoint import Checkpoint
+from pyscale.comparison.stored.checkpoint import Checkpoint, is_final
 from pyscale.comparison.stored.plan import Piece, Plan, pieces
 from pyscale.comparison.stored.reading import ReadAhead, read_pooled, read_rows, read_tile, shaped
 from pyscale.comparison.stored.sides import StoredSide
 from pyscale.distributed import Crew
+from pyscale.metrics.validity import warn
 
 
 class StoredRun:
@@ -86,8 +86,11 @@ class StoredRun:
         ) as bar:
             try:
                 self._read_all(bar)
-            except BaseException:
-                self._save()  # what was read so far is not lost, whatever it was
+            except BaseException as error:
+                if is_final(error):
+                    self.checkpoint.remove()
+                else:
+                    self._save()
                 raise
         if self.crew.reduce(self, StoredRun._merged, StoredRun._state) is None:
             return None
@@ -145,11 +148,9 @@ class StoredRun:
 
     def _skip(self, samples: int) -> None:
         if self.batches:
-            warnings.warn(
+            warn(
                 f"the last batch has {samples} samples; fewer than {self._strategy.least_samples} carry no information "
-                f"on {self.options.metric}, so it is skipped",
-                UserWarning,
-                stacklevel=6,
+                f"on {self.options.metric}, so it is skipped"
             )
         self.skipped += 1
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pyscale.metrics.validity import warn
 from pyscale.stores.sample_ids import check_unique, places_of
 from pyscale.stores.store import Store, StoredLayer
 
@@ -81,21 +82,39 @@ def choose_layers(store: Store, names: StoredNames, argument: str) -> list[Store
 def align(sides: Sequence[StoredSide]) -> None:
     """Set ``places`` of all sides so that sample i is the same in each: by ids where there are any.
 
-    Stores without ids are taken to have the samples in the same order.
+    Stores without ids are taken to have the samples in the same order; beside others that have ids, with a warning.
 
     Raises:
-        ValueError: A sample is missing in a store, or there twice; or a store without ids has another number of them.
+        ValueError: A sample is missing in a store, or there twice; a store without ids has another number of them, or
+            stands beside stores of different orders.
     """
-    reference = next((side for side in sides if side.store.ids is not None), None)
-    first = reference or sides[0]
-    ids = first.store.ids
-    if ids is not None:
-        check_unique(ids, first.store.address)
-    for side in sides:
-        if ids is not None and side.store.ids is not None:
-            side.places = places_of(ids, side.store)
-        elif side.store.samples != first.store.samples:
+    identified = [side for side in sides if side.store.ids is not None]
+    bare = [side for side in sides if side.store.ids is None]
+    first = (identified or bare)[0]
+    if first.store.ids is not None:
+        check_unique(first.store.ids, first.store.address)
+        for side in identified:
+            side.places = places_of(first.store.ids, side.store)
+    for side in bare:
+        if side.store.samples != first.store.samples:
             raise ValueError(
                 f"{first.store.address} has {first.store.samples} samples and {side.store.address}, which has no "
                 f"sample ids, {side.store.samples}; stores must hold the same samples"
             )
+    if bare and identified:
+        _check_order(first, bare, next((side for side in identified if side.places is not None), None))
+
+
+def _check_order(first: StoredSide, bare: Sequence[StoredSide], moved: StoredSide | None) -> None:
+    """Warn of stores without ids beside one that has them; ValueError where two that have them differ in order."""
+    names, several = ", ".join(side.store.address for side in bare), len(bare) > 1
+    if moved is not None:
+        raise ValueError(
+            f"{names} {'have' if several else 'has'} no sample ids, and {first.store.address} and "
+            f"{moved.store.address} hold the same samples in different orders: which of them a row is can't be known; "
+            f"leave {'them' if several else 'it'} out, or store ids"
+        )
+    warn(
+        f"{names} {'have' if several else 'has'} no sample ids, and {first.store.address} has: row i is taken to be "
+        f"the same sample in each"
+    )

@@ -34,11 +34,13 @@ class Interval:
     n: int
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
+def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval:
     r"""Mean and 95 % Student t interval: :math:`\bar x \pm t_{n-1, .975}\, s / \sqrt n`, s with n - 1 below.
 
     Args:
         values: One a seed; each is the result of a whole training, so they are independent.
+        least: What no mean can be below: the interval of a few seeds would reach there.
+        most: What none can be above.
 
     Returns:
         The interval; NaN ends for a single seed, which says nothing about others.
@@ -46,6 +48,8 @@ def over_seeds(values: Sequence[float]) -> Interval:
     Example:
         >>> over_seeds([1.0, 2.0, 3.0])
         Interval(mean=2.0, low=-0.48413..., high=4.48413..., n=3)
+        >>> over_seeds([0.7, 0.9], most=1).high
+        1
     """
     from scipy.stats import t
 
@@ -54,7 +58,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
     if n < 2:
         return Interval(mean, math.nan, math.nan, n)
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, max(mean - half, least), min(mean + half, most), n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +70,15 @@ class Contestant:
         member: The network and its costs.
         original: The network of the same seed that it stands in for.
         similarity: Mean CKA between its key layers and the original's.
+        latency_share: Of the original's latency, measured in turns with it; NaN before that, and where the budget is of
+            something else.
     """
 
     contender: Contender
     member: Member
     original: Member
     similarity: float
+    latency_share: float = math.nan
 
     @property
     def change(self) -> float:
@@ -82,6 +89,8 @@ class Contestant:
     def used(self) -> float:
         """What it costs of its budget's resource, as a share of the original."""
         resource = self.contender.budget.resource
+        if resource == "latency":
+            return self.latency_share
         return _cost(self.member, resource) / _cost(self.original, resource)
 
 
@@ -115,17 +124,17 @@ class Standing:
     @property
     def accuracy(self) -> Interval:
         """Held-out accuracy."""
-        return over_seeds([each.member.trained.accuracy.value for each in self.contestants])
+        return over_seeds([each.member.trained.accuracy.value for each in self.contestants], 0, 1)
 
     @property
     def change(self) -> Interval:
         """Accuracy less that of the original from the same seed."""
-        return over_seeds([each.change for each in self.contestants])
+        return over_seeds([each.change for each in self.contestants], -1, 1)
 
     @property
     def similarity(self) -> Interval:
         """Mean CKA of key layers to the original from the same seed."""
-        return over_seeds([each.similarity for each in self.contestants])
+        return over_seeds([each.similarity for each in self.contestants], most=1)
 
     @property
     def used(self) -> Interval:
@@ -176,7 +185,7 @@ class EqualBudgetResult:
     @property
     def original_accuracy(self) -> Interval:
         """Of the originals, over seeds."""
-        return over_seeds([original.trained.accuracy.value for original in self.originals])
+        return over_seeds([original.trained.accuracy.value for original in self.originals], 0, 1)
 
 
 def pairs(originals: Sequence[Member]) -> list[tuple[Member, Member]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pyscale.comparison.files import replacing
 from pyscale.models import Network, Scaling
+from pyscale.models.timing import latency_share
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import Absentee, Contestant, EqualBudgetResult, pairs
 from pyscale.studies.equal_budget.question import Contender, EqualBudgets
@@ -20,6 +21,7 @@ from pyscale.studies.similarity import compare_layers
 from pyscale.studies.study import Study, Variant
 
 PLAN_FILE = "equal_budget_plan.json"
+_SECONDS = 2.0  # of measuring what a network chosen by its latency takes: its last word
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ def run_contest(
     return EqualBudgetResult(study.equal_budget, tuple(originals), tuple(contestants), tuple(absentees), yardstick)
 
 
+def time_shares(contest: EqualBudgetResult) -> EqualBudgetResult:
+    """Measure again what networks with a budget of latency take of their original's, each in turns with it."""
+    return replace(contest, contestants=tuple(_timed(each) for each in contest.contestants))
+
+
 def mean_similarity(study: Study, network: Network, original: Network, device: str | None) -> float:
     """Mean unbiased CKA of a network's key layers to their counterparts in the original, on held-out pictures."""
     similarity = compare_layers(
@@ -123,6 +130,13 @@ def mean_similarity(study: Study, network: Network, original: Network, device: s
         device=device,
     )
     return float(np.nanmean(similarity.at_counterpart()[similarity.key_rows]))
+
+
+def _timed(contestant: Contestant) -> Contestant:
+    if contestant.contender.budget.resource != "latency":
+        return contestant
+    network, original = contestant.member.network, contestant.original.network
+    return replace(contestant, latency_share=latency_share(network, original, seconds=_SECONDS))
 
 
 def _entry(study: Study, asked: EqualBudgets, contender: Contender, seed: int, scaling: Scaling | str | None) -> Entry:

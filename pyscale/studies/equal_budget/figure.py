@@ -10,6 +10,7 @@ import numpy as np
 from pyscale.studies.budgets import RESOURCES, Resource
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult, Interval, Standing
 from pyscale.studies.equal_budget.question import WAYS
+from pyscale.studies.equal_budget.tables import over_budget, within_budget
 from pyscale.studies.figures import Picture, _picture
 from pyscale.studies.theme import MARKERS, Theme
 
@@ -32,16 +33,19 @@ def draw_equal_budget(contest: EqualBudgetResult) -> Picture:
     """
     standings = list(contest.standings())
     rows = [r for r in contest.asked.resources if any(s.contender.budget.resource == r for s in standings)]
+    hollow = "" if all(map(within_budget, standings)) else " Hollow marks are over the budget, and not ranked."
     return _picture(
         "equal_budget",
         (7.4, 0.7 + 2.3 * max(1, len(rows))),
         partial(_draw, contest=contest, rows=rows),
         caption="Accuracy, and mean CKA of key layers to the original, at equal budgets (the ticks); each network lies "
         "at what it spent, with 95 % intervals over seeds. Bands: accuracy of the originals, and how alike they are "
-        "among themselves.",
+        f"among themselves.{hollow}",
         alt="At equal budgets: "
         + "; ".join(
-            f"{s.contender.name} accuracy {100 * s.accuracy.mean:.1f} %, CKA {s.similarity.mean:.2f}" for s in standings
+            f"{s.contender.name} accuracy {100 * s.accuracy.mean:.1f} %, CKA {s.similarity.mean:.2f}"
+            + ("" if within_budget(s) else f", {over_budget(s)}")
+            for s in standings
         )
         + ".",
     )
@@ -62,8 +66,8 @@ def _draw(figure: Figure, *, contest: EqualBudgetResult, rows: list[Resource], t
             curve = [s for s in own if s.contender.way == way]
             if curve:
                 style = {"color": theme.networks[place], "marker": MARKERS[place], "label": label}
-                _curve(left, curve, [_times(s.accuracy, 100) for s in curve], style)
-                _curve(right, curve, [s.similarity for s in curve], style)
+                _curve(left, curve, [_times(s.accuracy, 100) for s in curve], style, theme)
+                _curve(right, curve, [s.similarity for s in curve], style, theme)
         _within(left, 0, 100)
         _within(right, -0.05, 1.02)
         for ax in (left, right):
@@ -79,11 +83,16 @@ def _draw(figure: Figure, *, contest: EqualBudgetResult, rows: list[Resource], t
     figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=2)
 
 
-def _curve(ax: Axes, curve: list[Standing], values: list[Interval], style: dict[str, Any]) -> None:
+def _curve(ax: Axes, curve: list[Standing], values: list[Interval], style: dict[str, Any], theme: Theme) -> None:
+    """A line with intervals, its marks hollow where a way is over its budget."""
     x = [s.used.mean for s in curve]
     means = np.array([value.mean for value in values])
     spread = np.abs(np.array([[v.low for v in values], [v.high for v in values]]) - means)
     ax.errorbar(x, means, yerr=None if np.isnan(spread).all() else np.nan_to_num(spread), capsize=2, **style)
+    over = [i for i, standing in enumerate(curve) if not within_budget(standing)]
+    if over:
+        hollow: dict[str, Any] = {"markerfacecolor": theme.paper, "linestyle": "none", "zorder": 3}
+        ax.plot([x[i] for i in over], means[over], **{**style, "label": f"{style['label']}, over the budget"}, **hollow)
 
 
 def _within(ax: Axes, low: float, high: float) -> None:

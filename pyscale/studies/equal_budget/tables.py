@@ -16,6 +16,7 @@ from pyscale.studies.budgets import RESOURCES
 from pyscale.studies.equal_budget.contenders import (
     SEEDS_INTERVAL,
     Absentee,
+    Contestant,
     EqualBudgetResult,
     Interval,
     Standing,
@@ -37,7 +38,7 @@ def contestant_rows(contest: EqualBudgetResult) -> list[Row]:
     """One row a network, with everything that the means are of; the originals first."""
     originals: list[Row] = [
         {"way": "original", "resource": "", "share": 1.0, "seed": member.seed, **_measured(member), "change": 0.0}
-        | {"similarity": 1.0, "used": 1.0}
+        | {"similarity": 1.0, "used": 1.0, "within_budget": ""}
         for member in contest.originals
     ]
     return originals + [
@@ -50,6 +51,7 @@ def contestant_rows(contest: EqualBudgetResult) -> list[Row]:
             "change": each.change,
             "similarity": each.similarity,
             "used": each.used,
+            "within_budget": keeps_budget(each),
         }
         for each in contest.contestants
     ]
@@ -63,6 +65,11 @@ def contest_sentences(contest: EqualBudgetResult) -> list[str]:
             standings = contest.at(resource, share)
             if standings:
                 said.append(f"At {100 * share:g} % of the original's {RESOURCES[resource]}, {_compared(standings)}")
+    if said and contest.asked.passes:
+        said.append(
+            f"All of these have had {contest.asked.passes} more passes over the pictures than the originals, which "
+            "alone may change accuracy: they are compared fairly with one another, and less so with the originals."
+        )
     if contest.yardstick:
         low, high = min(contest.yardstick), max(contest.yardstick)
         spread = f"{low:.2f}" if len(contest.yardstick) == 1 else f"{low:.2f} to {high:.2f}"
@@ -85,27 +92,54 @@ def _absence(contest: EqualBudgetResult, absentee: Absentee) -> str:
     return f"{name[0].upper()}{name[1:]} have no part in {question}: {absentee.reason}."
 
 
-def within_budget(standing: Standing) -> bool:
-    """Whether every network of a way costs no more than its budget; a latency may be 5 % off when measured again."""
-    budget = standing.contender.budget
+def keeps_budget(contestant: Contestant) -> bool:
+    """Whether a network costs no more than its budget; a latency may be 5 % off when measured again."""
+    budget = contestant.contender.budget
     allowed = budget.limit * (_LATENCY_TOLERANCE if budget.resource == "latency" else 1.0)
-    return all(each.used <= allowed for each in standing.contestants)
+    return contestant.used <= allowed
+
+
+def within_budget(standing: Standing) -> bool:
+    """Whether every network of a way costs no more than its budget: a way with one that costs more is not ranked."""
+    return all(keeps_budget(each) for each in standing.contestants)
+
+
+def over_budget(standing: Standing) -> str:
+    """What is said of a way with a network over its budget."""
+    again = " when timed again" if standing.contender.budget.resource == "latency" else ""
+    over = [each for each in standing.contestants if not keeps_budget(each)]
+    if len(over) == len(standing.contestants):
+        return f"over the budget{again}"
+    seeds = " and ".join(f"{100 * each.used:.0f} % for seed {each.member.seed}" for each in over)
+    return f"{seeds} over the budget{again}"
 
 
 def _compared(standings: list[Standing]) -> str:
     n = min(standing.accuracy.n for standing in standings)
     parts = [
-        f"{WAYS[s.contender.way]} (which use {100 * s.used.mean:.0f} %) change accuracy by {_points(s.change)} points "
+        f"{WAYS[s.contender.way]} (which use {_used(s)}) change accuracy by {_points(s.change)} points "
         f"and have a CKA of {_value(s.similarity)} to it"
         for s in standings
     ]
     seeds = "one seed, so no interval" if n < 2 else f"{n} seeds, intervals are {SEEDS_INTERVAL}"
     text = f"{'; '.join(parts)} ({seeds})."
-    if len(standings) < 2 or n < 2:
+    ranked = [standing for standing in standings if within_budget(standing)]
+    if len(standings) < 2:
         return text
-    kept = _leader(standings, "change", lambda d: f"{_points(d)} points")
-    alike = _leader(standings, "similarity", _value)
-    return f"{text} Most accuracy is kept by {kept}. Most like the original inside are {alike}."
+    if len(ranked) < 2:
+        within = f"Only {WAYS[ranked[0].contender.way]} are" if ranked else "None of them is"
+        return f"{text} {within} within the budget, so none is said to lead."
+    if min(standing.accuracy.n for standing in ranked) < 2:
+        return text
+    kept = _leader(ranked, "change", lambda d: f"{_points(d)} points")
+    alike = _leader(ranked, "similarity", _value)
+    most = "Most" if len(ranked) == len(standings) else "Of those within the budget, most"
+    return f"{text} {most} accuracy is kept by {kept}. Most like the original inside are {alike}."
+
+
+def _used(standing: Standing) -> str:
+    share = f"{100 * standing.used.mean:.0f} %"
+    return share if within_budget(standing) else f"{share}, {over_budget(standing)}"
 
 
 def _leader(standings: list[Standing], measure: str, shown: Callable[[Interval], str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pyscale.studies.budgets import RESOURCES, Resource
 from pyscale.studies.equal_budget.contenders import SEEDS_INTERVAL, EqualBudgetResult, Interval, Standing
 from pyscale.studies.equal_budget.question import WAYS
-from pyscale.studies.equal_budget.tables import within_budget
+from pyscale.studies.equal_budget.tables import over_budget, within_budget
 from pyscale.studies.findings import Finding
 from pyscale.studies.report.parts import Chart, Section, render
 from pyscale.studies.report.plots import HOVER, LIGHT, SYMBOLS, axis, layout
@@ -71,14 +71,15 @@ def _chart(
     spent = f"spent, share of the original's {RESOURCES[resource]}"
     if reference is not None:
         traces.append(_reference([s.used.mean for s in own], reference, reference_name))
-    numbers = "; ".join(f"{s.contender.name} {write(getattr(s, measure))}" for s in own)
+    numbers = "; ".join(", ".join((f"{s.contender.name} {write(getattr(s, measure))}", *_over(s))) for s in own)
+    hollow = "" if all(within_budget(s) for s in own) else " Hollow: over the budget, and not ranked."
     beside = "" if reference is None else f" Dashed: {reference_name}, {reference:.3g}."
     return Chart(
         f"equal-{resource}-{measure}",
         traces,
         layout(axis(spent, type="log", showgrid=False), axis(title, range=_within(traces, 100 if factor > 1 else 1))),
         caption=f"{title[0].upper()}{title[1:]}, over the share of the original's {RESOURCES[resource]} spent; "
-        f"{SEEDS_INTERVAL}.{beside}",
+        f"{SEEDS_INTERVAL}.{beside}{hollow}",
         alt=f"{title} at equal {RESOURCES[resource]}: {numbers}.{beside}",
     )
 
@@ -102,13 +103,27 @@ def _trace(place: int, label: str, curve: list[Standing], measure: str, factor: 
             "width": 4,
         },
         "line": {"color": colour, "width": 1.5},
-        "marker": {"color": colour, "symbol": SYMBOLS[MARKERS[place % len(MARKERS)]], "size": 9},
+        "marker": {"color": colour, "symbol": [_symbol(place, standing) for standing in curve], "size": 9},
         "text": [
-            lines(label, f"{write(value)}", f"spent {100 * standing.used.mean:.0f} % of {_budget(standing)}")
+            lines(label, f"{write(value)}", _spent(standing), *_over(standing))
             for value, standing in zip(values, curve, strict=True)
         ],
         "hovertemplate": HOVER,
     }
+
+
+def _symbol(place: int, standing: Standing) -> str:
+    """Hollow for a way over its budget."""
+    symbol = SYMBOLS[MARKERS[place % len(MARKERS)]]
+    return symbol if within_budget(standing) else f"{symbol}-open"
+
+
+def _spent(standing: Standing) -> str:
+    budget = standing.contender.budget
+    return (
+        f"spent {100 * standing.used.mean:.0f} % of the original's {RESOURCES[budget.resource]}; "
+        f"budget {100 * budget.limit:g} %"
+    )
 
 
 def _within(traces: list[dict[str, Any]], most: float) -> list[float]:
@@ -156,7 +171,7 @@ def _budget(standing: Standing) -> str:
 
 
 def _over(standing: Standing) -> list[str]:
-    return [] if within_budget(standing) else ["over the budget when timed again"]
+    return [] if within_budget(standing) else [over_budget(standing)]
 
 
 def _cell(interval: Interval, write: Write) -> dict[str, Any]:

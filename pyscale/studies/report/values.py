@@ -59,7 +59,7 @@ def cost_of(member: Member, name: str) -> float:
 def ratio_of(result: StudyResult, member: Member, name: str) -> float:
     """A cost relative to the baseline's, or NaN where one of them is missing."""
     base = cost_of(result.baseline, name)
-    return cost_of(member, name) / base if base else nan
+    return result.ratio(member, name) if base > 0 and isfinite(cost_of(member, name)) else nan
 
 
 def similarity_of(result: StudyResult, member: Member, metric: str) -> Similarity | None:
