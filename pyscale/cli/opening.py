@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyscale.models import Network, Scaling
@@ -30,6 +31,7 @@ def open_model(
     in_channels: int = 3,
     image_size: int | None = None,
     seed: int = 0,
+    channels_from_data: bool = True,
 ) -> Network:
     """The network that a user means.
 
@@ -40,6 +42,7 @@ def open_model(
         in_channels: Of a named network.
         image_size: Of a named network before scaling.
         seed: Of fresh weights.
+        channels_from_data: Whether pictures decide ``in_channels``, rather than an option: errors say which to change.
 
     Raises:
         ValueError: If a factor is malformed, the name unknown, or weights are given for a folder.
@@ -60,17 +63,24 @@ def open_model(
         raise ValueError(f"weights: {text} names {own} already, got {weights}")
     weights = own if weights is None else weights
     scaling = parse_factors(factors)
-    if weights is not None:
-        return build(
-            name,
-            scaling=scaling,
-            num_classes=num_classes,
-            in_channels=in_channels,
-            image_size=image_size,
-            weights=weights,
-        )
-    return build_seeded(
-        name, seed, scaling=scaling, num_classes=num_classes, in_channels=in_channels, image_size=image_size
+    shape: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    if weights is None:
+        return build_seeded(name, seed, scaling=scaling, **shape)
+    try:
+        return build(name, scaling=scaling, weights=weights, **shape)
+    except ValueError as error:
+        raise ValueError(_in_options(str(error), in_channels, channels_from_data)) from error
+
+
+def _in_options(message: str, in_channels: int, channels_from_data: bool) -> str:
+    """An error about a checkpoint, its advice for arguments turned into advice for options."""
+    message = re.sub(r"pass num_classes=(\d+)", r"pass --num-classes \1", message)
+    if not channels_from_data:
+        return re.sub(r"pass in_channels=(\d+)", r"pass --in-channels \1", message)
+    return re.sub(
+        r"pass in_channels=(\d+)",
+        rf"the checkpoint is for pictures of \1 channels, and these have {in_channels}; give others with --data",
+        message,
     )
 
 

@@ -11,11 +11,13 @@ from pyscale.cli.commands import (
     budgeting,
     comparing,
     comparing_many,
+    comparing_weights,
     compressing,
     demonstration,
     diagnosis,
     evaluating,
     profiling,
+    pruning,
     published_laws,
     searching,
     storing,
@@ -58,6 +60,7 @@ program.command("demo")(demonstration.demo)
 program.command("study")(studying.study)
 program.command("compare")(comparing.compare)
 program.command("compare-many")(comparing_many.compare_many)
+program.command("compare-weights")(comparing_weights.compare_weights)
 program.command("evaluate")(evaluating.evaluate)
 program.command("extract")(storing.extract)
 program.command("compare-stores")(storing.compare_stores)
@@ -65,6 +68,7 @@ program.command("train")(training.train)
 program.command("search")(searching.search)
 program.command("profile")(profiling.profile)
 program.command("scale-to")(budgeting.scale_to)
+program.command("prune")(pruning.prune)
 program.command("deep-compress")(compressing.deep_compress)
 program.command("laws")(published_laws.laws)
 program.command("doctor")(diagnosis.doctor)

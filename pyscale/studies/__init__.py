@@ -31,6 +31,7 @@ from pyscale.studies.running import Step, run
 from pyscale.studies.sources import Source
 from pyscale.studies.study import Study, Variant
 from pyscale.studies.sweeps import Costs, Sweep
+from pyscale.studies.weight_similarity.question import NamedNetwork, Part, WeightSimilarity
 
 __all__ = [
     "PLANS",
@@ -45,7 +46,9 @@ __all__ = [
     "Estimate",
     "Finding",
     "LayerMatching",
+    "NamedNetwork",
     "PairedAnswers",
+    "Part",
     "SearchComparison",
     "SearchPlan",
     "SearchResult",
@@ -56,6 +59,7 @@ __all__ = [
     "StudyResult",
     "Sweep",
     "Variant",
+    "WeightSimilarity",
     "compare_searches",
     "compress_deeply",
     "demo",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pyscale.compress import Schedule
+
 Resource = Literal["macs", "parameters", "bytes", "latency"]
 Granularity = Literal["weight", "channel"]
+Scope = Literal["global", "layer"]
 
 RESOURCES: dict[Resource, str] = {
     "macs": "multiply-accumulates",
@@ -72,8 +75,12 @@ class Compression:
             ``.psz`` file small; ``"channel"`` takes channels out, which leaves a smaller dense network.
         amount: Share to remove, at least 0 and below 1. Exactly one of ``amount`` and ``budget`` is given.
         budget: What the result may cost; the least amount that keeps it is found.
+        scope: ``"global"`` lets all layers compete; ``"layer"`` takes ``amount`` from each.
+        schedule: ``"cubic"`` or ``"iterative"``, on the way to the amount (:class:`pyscale.compress.Schedule`); None is
+            one shot.
+        steps: Of the schedule.
         bits: Lets the weights of each layer share ``2**bits`` values after pruning (deep compression); None does not.
-        epochs: Of fine-tuning after pruning, at least 1.
+        epochs: Of fine-tuning after each step of pruning, at least 1.
         sharing_epochs: Of fine-tuning the shared values, at least 1.
 
     Raises:
@@ -83,13 +90,19 @@ class Compression:
     granularity: Granularity = "weight"
     amount: float | None = None
     budget: Budget | None = None
+    scope: Scope = "global"
+    schedule: Literal["cubic", "iterative"] | None = None
+    steps: int = 8
     bits: int | None = None
     epochs: int = 2
     sharing_epochs: int = 1
 
     def __post_init__(self) -> None:
-        if self.granularity not in get_args(Granularity):
-            raise ValueError(f"granularity must be one of {get_args(Granularity)}, got {self.granularity!r}")
+        for name, known in (("granularity", get_args(Granularity)), ("scope", get_args(Scope))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        if self.schedule is not None:
+            Schedule(self.schedule, self.steps)
         if (self.amount is None) == (self.budget is None):
             raise ValueError("exactly one of amount and budget must be given")
         if self.amount is not None and not 0 <= self.amount < 1:
@@ -99,9 +112,15 @@ class Compression:
         for name in ("epochs", "sharing_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        reason = None if self.budget is None else self.cannot_limit(self.budget.resource)
+        if self.budget is not None:
+            self._check_budget(self.budget)
+
+    def _check_budget(self, budget: Budget) -> None:
+        reason = self.cannot_limit(budget.resource)
         if reason is not None:
             raise ValueError(f"budget: {reason}")
+        if self.scope == "layer":
+            raise ValueError("scope: what a budget asks for is found with all layers competing; give an amount")
 
     def cannot_limit(self, resource: Resource) -> str | None:
         """Why no amount changes a resource; None where one does."""
@@ -125,4 +144,5 @@ class Compression:
     @property
     def passes(self) -> int:
         """Epochs of fine-tuning, all in all."""
-        return self.epochs + (self.sharing_epochs if self.bits is not None else 0)
+        pruning = self.epochs * (1 if self.schedule is None else self.steps)
+        return pruning + (self.sharing_epochs if self.bits is not None else 0)

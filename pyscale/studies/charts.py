@@ -196,10 +196,13 @@ def draw_map(figure: Figure, result: StudyResult, theme: Theme, member: Member, 
 def draw_profile(figure: Figure, result: StudyResult, theme: Theme, member: Member) -> None:
     """Layer by layer: similarity to the counterpart and to the best match, the yardstick, and chance."""
     metrics = result.study.metrics
-    panels = np.atleast_1d(figure.subplots(len(metrics), 1, sharex=True))
+    layers = [result.similarities[member.name][metric].comparison.rows for metric in metrics]
+    together = all(rows == layers[0] for rows in layers)
+    panels = np.atleast_1d(figure.subplots(len(metrics), 1, sharex=together))
     for ax, metric in zip(panels, metrics, strict=True):
         _draw_layers(ax, result, theme, member, metric)
-    _mark_stages(panels[-1], "x", result.similarities[member.name][metrics[0]].comparison.rows, theme)
+    for ax, rows in zip(panels[-1:] if together else panels, layers[-1:] if together else layers, strict=True):
+        _mark_stages(ax, "x", rows, theme)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, handletextpad=0.5, columnspacing=1.2)
 

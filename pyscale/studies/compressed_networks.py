@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from pyscale.comparison.files import replacing
-from pyscale.compress import prune, save, share_weights
+from pyscale.compress import Schedule, prune, save, share_weights
 from pyscale.models import Network
 from pyscale.studies.amounts import least_amount, limit_of
 from pyscale.studies.budgets import BudgetError, Compression
@@ -56,8 +57,9 @@ def compressed(
         original: The trained network, left as it is.
         data: What it was trained on.
         compression: What to do.
-        out: The folder: ``compression.json``, the runs ``pruning/`` and ``sharing/``, and at the end the file that
-            holds the network: ``network.psz``, or ``weights.pt`` of one that is dense.
+        out: The folder: ``compression.json``, the runs ``pruning/`` (of a schedule ``pruning/1/`` and so on) and
+            ``sharing/``, and at the end the file that holds the network: ``network.psz``, or ``weights.pt`` of one that
+            is dense.
         resume: False starts anew.
         cache: Where finished runs of all studies are.
         **options: Of :func:`pyscale.train.fit`: device, threads, progress.
@@ -113,7 +115,7 @@ class _Job:
         return {
             "format": _FORMAT,
             "original": weights_digest(self.original.model),
-            "compression": asdict(self.compression),
+            "compression": _decided(self.compression),
             "seed": self.original.seed,
             "tuning": tuning_recipe(recipe, self.compression).to_dict(),
             "sharing": sharing_recipe(recipe, self.compression).to_dict(),
@@ -153,20 +155,27 @@ class _Job:
     def make(self, amount: float, *, resume: bool) -> None:
         rows: list[dict[str, float]] = []
 
-        def trainer(stage: str, recipe: Recipe) -> Callable[[nn.Module], None]:
+        def trainer(stage: str, recipe: Recipe, *, numbered: bool = False) -> Callable[[nn.Module], None]:
+            calls = count()
+
             def train(model: nn.Module) -> None:
-                out, seed = self.out / stage, self.original.seed
+                step = next(calls)
+                out = self.out / stage / str(step + 1) if numbered else self.out / stage
+                seed = self.original.seed + step
                 done = fit(model, self.data, recipe=recipe, seed=seed, out=out, resume=resume, **self.options)
                 rows.extend({**row, "epoch": len(rows)} for row in done.history)
 
             return train
 
         recipe, compression = self.original.recipe, self.compression
+        schedule = None if compression.schedule is None else Schedule(compression.schedule, compression.steps)
         network = prune(
             self.original.model,
             amount,
             granularity=compression.granularity,
-            finetune=trainer("pruning", tuning_recipe(recipe, compression)),
+            scope=compression.scope,
+            schedule=schedule,
+            finetune=trainer("pruning", tuning_recipe(recipe, compression), numbered=schedule is not None),
         )
         if compression.bits is not None:
             tune = trainer("sharing", sharing_recipe(recipe, compression))
@@ -180,6 +189,16 @@ class _Job:
         else:
             with replacing(self.network_file) as file:
                 torch.save(network.state_dict(), file)
+
+
+def _decided(compression: Compression) -> dict[str, Any]:
+    """What decides the outcome: how steps are made only where there are some, so that older runs are taken up."""
+    asked = asdict(compression)
+    if compression.schedule is None:
+        del asked["schedule"], asked["steps"]
+    if compression.scope == "global":
+        del asked["scope"]
+    return asked
 
 
 def weights_digest(network: nn.Module) -> str:

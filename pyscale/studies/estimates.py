@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from pyscale.models import Network, Scaling, build, profile
+from pyscale.studies.budgets import Budget
 from pyscale.studies.networks import using_threads
 from pyscale.studies.study import Study
 from pyscale.studies.trained_networks import build_seeded
@@ -28,9 +29,11 @@ class EstimateRow:
         name: Of the variant or contender.
         networks: How many are made.
         parameters: Of each.
-        macs: Of one picture's forward pass of each; of a network that is made smaller, what it is made of.
+        macs: Of one picture's forward pass of each. Of a network that is made smaller the most that it may have: its
+            share, where multiply-accumulates are what is limited, else those of what it is made of.
         pictures: Training pictures a pass.
-        epochs: Passes.
+        epochs: Passes; none of a network that comes from a file.
+        at_most: Whether parameters and multiply-accumulates are bounds, since how small it gets is found on the way.
     """
 
     name: str
@@ -39,10 +42,11 @@ class EstimateRow:
     macs: int
     pictures: int
     epochs: int
+    at_most: bool = False
 
     @property
     def total(self) -> int:
-        """Multiply-accumulates of all their training."""
+        """Multiply-accumulates of all their training, or the most there may be."""
         return BACKWARD * self.networks * self.macs * self.pictures * self.epochs
 
 
@@ -62,8 +66,13 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """Multiply-accumulates of all trainings."""
+        """Multiply-accumulates of all trainings, or the most there may be."""
         return sum(row.total for row in self.rows)
+
+    @property
+    def at_most(self) -> bool:
+        """Whether some of them are a bound."""
+        return any(row.at_most for row in self.rows)
 
     @property
     def seconds(self) -> float:
@@ -75,7 +84,8 @@ def estimate(study: Study, *, workers: int = 1, device: str | None = None) -> Es
     """Estimate what a study will take, training nothing.
 
     Networks are counted on the meta device. The rate is that of a few steps of the baseline; networks of another size
-    reach another one, so the time is a guess and the multiply-accumulates are not.
+    reach another one, so the time is a guess. The multiply-accumulates are counted, and a bound where a network is made
+    to fit a budget.
 
     Args:
         study: What would be run.
@@ -99,10 +109,14 @@ def _rows(study: Study) -> Iterator[EstimateRow]:
     pictures = len(study.data.labels("train"))
     epochs = study.data.recipe.epochs if study.epochs is None else study.epochs
     for member in study.members:
-        if member.weights is not None:
-            continue
-        passes = epochs if member.compression is None else member.compression.passes
-        yield _row(study, member.name, study.scaling_of(member), 1, pictures, passes)
+        compression = member.compression
+        if compression is None:
+            passes = 0 if member.weights is not None else epochs
+            yield _row(study, member.name, study.scaling_of(member), 1, pictures, passes)
+        else:
+            row = _row(study, member.name, study.scaling_of(member), 1, pictures, compression.passes)
+            limit = compression.budget if compression.schedule is None else None  # steps before the last are larger
+            yield _bounded(row, limit) if compression.granularity == "channel" else row
     asked = study.equal_budget
     if asked is None:
         return
@@ -110,13 +124,24 @@ def _rows(study: Study) -> Iterator[EstimateRow]:
     for contender in asked.contenders():
         if asked.unable(contender) is None:
             passes = epochs + asked.passes if contender.way == "scaled" else asked.passes
-            yield _row(study, contender.name, study.baseline, seeds, pictures, passes)
+            row = _row(study, contender.name, study.baseline, seeds, pictures, passes)
+            yield _bounded(row, contender.budget) if contender.way in ("scaled", "channels") else row
 
 
 def _row(study: Study, name: str, scaling: Scaling, networks: int, pictures: int, epochs: int) -> EstimateRow:
     with torch.device("meta"):
         cost = profile(build(study.family, scaling=scaling, **_shape(study)), repeats=0)
     return EstimateRow(name, networks, cost.parameters, cost.macs, pictures, epochs)
+
+
+def _bounded(row: EstimateRow, budget: Budget | None) -> EstimateRow:
+    """A row of networks that become smaller than the one that was counted."""
+    macs, parameters = row.macs, row.parameters
+    if budget is not None and budget.resource == "macs":
+        macs = min(macs, int(budget.of(macs)))
+    if budget is not None and budget.resource == "parameters":
+        parameters = min(parameters, int(budget.of(parameters)))
+    return replace(row, macs=macs, parameters=parameters, at_most=True)
 
 
 def _rate(study: Study, device: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def write_files(result: StudyResult) -> None:
     _write(result.out / "layers.csv", as_csv(layer_rows(result)).encode())
     if result.all_pairs:
         _write(result.out / "pairs.csv", as_csv(pair_rows(result)).encode())
+    if result.weights:
+        _write(result.out / "weights.csv", as_csv([asdict(row) for row in result.weights]).encode())
     _write(result.out / "study.json", result_as_json(result, found).encode())
     _write(result.out / "report.html", render_report(result, found).encode())
 

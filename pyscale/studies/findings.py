@@ -12,6 +12,7 @@ from pyscale.studies.equal_budget.tables import contest_sentences
 from pyscale.studies.networks import Member
 from pyscale.studies.results import StudyResult
 from pyscale.studies.similarity import Similarity
+from pyscale.studies.weight_similarity.words import weight_sentences
 
 SIGNIFICANCE = 0.05  # of all comparisons of accuracy together (Bonferroni)
 CLEARLY = 2.0  # standard errors between a similarity and the yardstick
@@ -19,7 +20,7 @@ ABOVE_CHANCE = 3.0  # standard deviations of the permutation null
 
 _UNDEFINED = "its layers do not vary from picture to picture"
 
-Topic = Literal["accuracy", "cost", "yardstick", "inside", "chance", "matching", "budget"]
+Topic = Literal["accuracy", "cost", "yardstick", "inside", "chance", "matching", "weights", "budget"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def findings(result: StudyResult) -> list[Finding]:
 
     Returns:
         The findings: accuracy, cost, the yardstick, what changed in each variant, chance, and how well each similarity
-        finds the corresponding layer; at the end what came of networks that cost the same, where that was asked.
+        finds the corresponding layer; what weights say, where they were compared; at the end what came of networks
+        that cost the same, where that was asked.
     """
     found = [_accuracy(result)]
     if result.variants:
@@ -59,6 +61,8 @@ def findings(result: StudyResult) -> list[Finding]:
         found.append(_chance(result, metric))
     if result.twins:
         found.append(_matching(result))
+    if result.weights:
+        found += [Finding("weights", text) for text in weight_sentences(result.weights)]
     if result.equal_budget is not None:
         found += [Finding("budget", text) for text in contest_sentences(result.equal_budget)]
     return found

@@ -101,7 +101,7 @@ def make_member(study: Study, variant: Variant, shop: Workshop) -> Member:
         The network, its latency not yet measured (NaN).
     """
     seed, out = study.seed_of(variant), shop.out / "runs" / variant.name
-    options = {"device": shop.device, "threads": study.threads, "progress": shop.progress}
+    options = {"device": shop.device, "threads": study.threads, "progress": shop.progress, "logger": study.logger}
     if variant.compression is not None:
         original = _trained(study, study.original_of(variant), replace(shop, resume=True))
         trained = compressed(
@@ -146,6 +146,7 @@ def _trained(study: Study, variant: Variant, shop: Workshop) -> Trained:
         device=shop.device,
         threads=study.threads,
         progress=shop.progress,
+        logger=study.logger,
     )
     keep_recipe(network, out)
     if shop.cache is not None and key is not None:

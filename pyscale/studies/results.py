@@ -14,6 +14,7 @@ from pyscale.studies.equal_budget.contenders import EqualBudgetResult
 from pyscale.studies.networks import Member
 from pyscale.studies.similarity import Similarity, Vector
 from pyscale.studies.study import Study
+from pyscale.studies.weight_similarity.measuring import WeightRow
 
 COSTS = ("parameters", "macs", "activations", "bytes", "latency")
 
@@ -45,6 +46,7 @@ class StudyResult:
         out: Where the files are.
         equal_budget: Of networks that cost the same; None where that was not asked.
         all_pairs: By metric, every network with every other; empty where only the baseline was asked for.
+        weights: Of single layers, network by network; empty where that was not asked.
     """
 
     study: Study
@@ -54,6 +56,7 @@ class StudyResult:
     out: Path
     equal_budget: EqualBudgetResult | None = None
     all_pairs: Mapping[str, Comparisons] = field(default_factory=dict)
+    weights: tuple[WeightRow, ...] = ()
 
     @property
     def baseline(self) -> Member:

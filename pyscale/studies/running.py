@@ -18,6 +18,7 @@ from pyscale.models.timing import latency_share
 from pyscale.studies.budgets import BudgetError
 from pyscale.studies.equal_budget.contenders import EqualBudgetResult
 from pyscale.studies.equal_budget.contest import Entry, plan_contest, run_contest, time_shares
+from pyscale.studies.foresight import check_networks
 from pyscale.studies.networks import LATENCY_REPEATS, LATENCY_ROUNDS, Member, Workshop, make_member, using_threads
 from pyscale.studies.pool import make_together
 from pyscale.studies.provenance import describe_machine, describe_software, now
@@ -25,6 +26,7 @@ from pyscale.studies.results import StudyResult
 from pyscale.studies.run_cache import RunCache
 from pyscale.studies.similarity import Similarity, as_similarity, compare_all, compare_layers, noted
 from pyscale.studies.study import LABELS, Study, Variant
+from pyscale.studies.weight_similarity.measuring import WeightRow, compare_named, compare_own
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def run(
     Args:
         study: What to do, or the path of a YAML file that says so (:meth:`Study.from_yaml`).
         out: The folder: ``report.html``, ``study.json``, ``networks.csv``, ``layers.csv``, ``figures/``,
-            ``comparisons/``, ``runs/``; ``equal_budget.csv``, ``costs.csv`` and ``pairs.csv`` where they are asked for.
+            ``comparisons/``, ``runs/``; ``equal_budget.csv``, ``costs.csv``, ``weights.csv`` and ``pairs.csv`` where
+            they are asked for.
         resume: False trains anew.
         progress: Whether the trainings' progress bars are shown, where one process trains.
         workers: Processes that make networks at the same time, each on the study's threads. Scripts that ask for more
@@ -89,10 +92,12 @@ def run(
         raise TypeError(f"study must be a pyscale.studies.Study or the path of a file, got {type(study).__name__}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    check_networks(study)
     shop = workshop(study, out, resume=resume, progress=progress and workers == 1, device=device, cache=cache)
     folder = shop.out
     if study.costs is not None:
         write_costs(study.costs.rows(study.family), folder)
+    weights = _named_weights(study)
     with using_threads(study.threads):
         plan = None if study.equal_budget is None else plan_contest(study, shop)
         entries = () if plan is None else plan.entries
@@ -106,6 +111,8 @@ def run(
             steps.begin(f"{how} {variant.name}")
             members.append(_member(study, variant, shop))
         similarities, all_pairs = _compare(study, members, steps, shop.device)
+        if study.compare_weights is not None and study.compare_weights.baseline is None:
+            weights = compare_own(study.compare_weights, {member.name: member.network for member in members})
         contest = None
         if plan is not None:
             contest = run_contest(study, plan, members[: 1 + len(study.twin_seeds)], shop, steps.begin)
@@ -113,9 +120,16 @@ def run(
         members, contest = _timed(members, contest)
     steps.begin("draw and write")
     origin = _provenance(study, members, steps)
-    result = StudyResult(study, tuple(members), similarities, origin, folder, contest, all_pairs)
+    result = StudyResult(study, tuple(members), similarities, origin, folder, contest, all_pairs, weights)
     write_files(result)
     return result
+
+
+def _named_weights(study: Study) -> tuple[WeightRow, ...]:
+    """Weights of networks that need no training, compared before anything is trained."""
+    if study.compare_weights is None or study.compare_weights.baseline is None:
+        return ()
+    return compare_named(study.compare_weights, study.seed)
 
 
 def workshop(
@@ -212,6 +226,7 @@ def _compare(
                 baseline.network,
                 study.data,
                 metric,
+                layers=study.layers_for(metric),
                 key_layers=study.key_layers,
                 batch_size=study.batch_size,
                 device=device,
@@ -229,7 +244,14 @@ def _compare_all(
     for metric in study.metrics:
         steps.begin(f"compare all pairs of networks by {LABELS[metric]}")
         with noted() as notes:
-            every[metric] = compare_all(networks, study.data, metric, batch_size=study.batch_size, device=device)
+            every[metric] = compare_all(
+                networks,
+                study.data,
+                metric,
+                layers=study.layers_for(metric),
+                batch_size=study.batch_size,
+                device=device,
+            )
         for member in others:
             comparison = every[metric][member.name, baseline.name]
             found[member.name][metric] = as_similarity(comparison, metric, study.key_layers, notes)

@@ -76,6 +76,7 @@ def compare_layers(
     data: Data,
     metric: str,
     *,
+    layers: Sequence[str] | None = None,
     key_layers: Sequence[str] = (),
     batch_size: int,
     device: str | None = None,
@@ -90,6 +91,7 @@ def compare_layers(
         baseline: Its layers are the columns.
         data: The test split is used.
         metric: ``"cka"``: unbiased, over minibatches, of whole activations; ``"cca_r2"``: exact, of channel means.
+        layers: Those compared, as for :func:`pyscale.compare`; None is all.
         key_layers: Glob patterns of the rows that curves and sentences are about; empty is all.
         batch_size: Pictures per minibatch of ``"cka"``.
         device: Where the networks run; None is where they are.
@@ -107,6 +109,7 @@ def compare_layers(
             baseline,
             pictures(network),
             loader_y=None if network.image_size == baseline.image_size else pictures(baseline),
+            layers=layers,
             device=device,
             progress=False,
             **OPTIONS[metric],
@@ -115,7 +118,13 @@ def compare_layers(
 
 
 def compare_all(
-    networks: Mapping[str, Network], data: Data, metric: str, *, batch_size: int, device: str | None = None
+    networks: Mapping[str, Network],
+    data: Data,
+    metric: str,
+    *,
+    layers: Sequence[str] | None = None,
+    batch_size: int,
+    device: str | None = None,
 ) -> Comparisons:
     """Compare every layer of every network with every layer of every other on held-out pictures, in one pass.
 
@@ -124,7 +133,7 @@ def compare_all(
     size = _batch_size(metric, batch_size)
     loaders = {network.image_size: batches_for(network, data, size) for network in networks.values()}
     seen = {name: loaders[network.image_size] for name, network in networks.items()}
-    return compare_many(networks, seen, device=device, progress=False, **OPTIONS[metric])
+    return compare_many(networks, seen, layers=layers, device=device, progress=False, **OPTIONS[metric])
 
 
 def as_similarity(

@@ -12,7 +12,9 @@ from pyscale.studies.budgets import Compression
 from pyscale.studies.equal_budget.question import EqualBudgets
 from pyscale.studies.sources import Source
 from pyscale.studies.sweeps import Costs
+from pyscale.studies.weight_similarity.question import WeightSimilarity
 from pyscale.train import Data
+from pyscale.train.loggers import LoggerName
 
 LABELS = {"cka": "CKA", "cca_r2": "CCA (R²)"}
 """The similarities a study can show, each with a known chance level, and what they are called in print."""
@@ -20,6 +22,18 @@ LABELS = {"cka": "CKA", "cca_r2": "CCA (R²)"}
 BASELINE = "baseline"
 
 Pairs = Literal["baseline", "all"]
+
+
+class StudyError(ValueError):
+    """Parts of a study that do not fit together.
+
+    Attributes:
+        places: Where in a study's file that is, best first: keys and indices from the outside in.
+    """
+
+    def __init__(self, message: str, *places: tuple[str | int, ...]) -> None:
+        super().__init__(message)
+        self.places = places
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,8 @@ class Study:
         metrics: Which of ``"cka"`` and ``"cca_r2"`` to compute.
         key_layers: Glob patterns of the layers that curves and sentences are about (a residual network's block outputs,
             say); maps and tables show every layer. Empty is all.
+        cca_layers: Layers that CCA is computed of, as :func:`pyscale.compare` takes them; empty is all. CCA says
+            something only of layers with far fewer channels than there are held-out pictures, and takes longest.
         pairs: Which networks are compared: ``"baseline"``, each with the baseline; ``"all"``, each with each other, so
             that the overview is a full matrix. The work grows with the square of the networks' number.
         batch_size: Held-out pictures per minibatch of the comparison.
@@ -90,10 +106,13 @@ class Study:
         equal_budget: Ways to a cheaper network to set side by side at equal budgets; None asks nothing.
         costs: Networks to count without training them; None counts none.
         weights: A checkpoint file of the baseline, which is then not trained. It has no twins.
+        logger: ``"csv"`` or ``"tensorboard"``, or both: what every training writes into ``runs/<name>/logs`` epoch by
+            epoch. Trainings that are taken up finished write nothing.
+        compare_weights: Layers whose weights are compared from network to network; None compares none.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If names repeat, a metric is unknown, or there is nothing to compare.
+        StudyError: If names repeat, a metric is unknown, or there is nothing to compare.
     """
 
     title: str
@@ -107,6 +126,7 @@ class Study:
     twin_seeds: tuple[int, ...] = (1,)
     metrics: tuple[str, ...] = ("cka", "cca_r2")
     key_layers: tuple[str, ...] = ()
+    cca_layers: tuple[str, ...] = ()
     pairs: Pairs = "baseline"
     batch_size: int = 45
     threads: int = 1
@@ -116,51 +136,82 @@ class Study:
     equal_budget: EqualBudgets | None = None
     costs: Costs | None = None
     weights: str | None = None
+    logger: tuple[LoggerName, ...] = ()
+    compare_weights: WeightSimilarity | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Data):
             raise TypeError(f"data must be a pyscale.train.Data, got {type(self.data).__name__}")
         if self.name:
-            Variant(self.name)  # as fit for a folder as a variant's
+            try:
+                Variant(self.name)  # as fit for a folder as a variant's
+            except ValueError as error:
+                raise StudyError(str(error), ("name",)) from error
         self._check_names()
+        self._check_weights()
         self._check_options()
 
     def _check_names(self) -> None:
-        names = [member.name for member in self.members]
+        members = self.members
+        names = [member.name for member in members]
         if len(names) < 2:
-            raise ValueError("variants and twin_seeds are both empty: there is nothing to compare the baseline with")
+            raise StudyError(
+                "variants and twin_seeds are both empty: there is nothing to compare the baseline with",
+                ("variants",),
+                ("twin_seeds",),
+            )
         repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"variants: every network needs a name of its own, got {repeated} more than once")
-        if self.seed in self.twin_seeds:
-            raise ValueError(f"twin_seeds must differ from seed, got {self.twin_seeds} and {self.seed}")
-        for variant in self.variants:
+        if self.seed in self.twin_seeds or len(set(self.twin_seeds)) < len(self.twin_seeds):
+            raise StudyError(
+                f"twin_seeds must differ from seed and from one another, got {self.twin_seeds} and {self.seed}",
+                ("twin_seeds",),
+                ("seed",),
+            )
+        first = len(members) - len(self.variants)
+        for index, variant in enumerate(self.variants):
+            if variant.name in names[: first + index]:
+                raise StudyError(
+                    f"variants: every network needs a name of its own, got {repeated} more than once",
+                    ("variants", index, "name"),
+                )
             if variant.compression is not None and self.seed_of(variant) not in (self.seed, *self.twin_seeds):
-                raise ValueError(
+                raise StudyError(
                     f"variants: {variant.name} is made of the baseline from seed {variant.seed}, which is not trained; "
-                    f"there are {self.seed} and twin_seeds {self.twin_seeds}"
+                    f"there are {self.seed} and twin_seeds {self.twin_seeds}",
+                    ("variants", index, "seed"),
                 )
 
-    def _check_options(self) -> None:
-        if self.weights is not None and self.twin_seeds:
-            raise ValueError(
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        if self.twin_seeds:
+            raise StudyError(
                 f"twin_seeds: a baseline with weights is not trained, so there is no other seed of it; expected none, "
-                f"got {self.twin_seeds}"
+                f"got {self.twin_seeds}",
+                ("twin_seeds",),
+                ("weights",),
             )
-        if self.equal_budget is not None and self.weights is not None:
-            raise ValueError("equal_budget: networks are trained alike there, which a baseline with weights is not")
+        if self.equal_budget is not None:
+            raise StudyError(
+                "equal_budget: networks are trained alike there, which a baseline with weights is not",
+                ("equal_budget",),
+            )
+
+    def _check_options(self) -> None:
         if "epochs" in self.recipe:
-            raise ValueError("recipe: epochs are the study's; set epochs")
+            raise StudyError("recipe: epochs are the study's; set epochs", ("recipe", "epochs"))
         self.data.recipe.but(**self.recipe)
         if not self.metrics or not set(self.metrics) <= set(LABELS):
-            raise ValueError(f"metrics must be some of {tuple(LABELS)}, got {self.metrics!r}")
+            raise StudyError(f"metrics must be some of {tuple(LABELS)}, got {self.metrics!r}", ("metrics",))
+        for each in self.logger:
+            if each not in get_args(LoggerName):
+                raise StudyError(f"logger must be some of {get_args(LoggerName)}, got {self.logger!r}", ("logger",))
         if self.pairs not in get_args(Pairs):
-            raise ValueError(f"pairs must be one of {get_args(Pairs)}, got {self.pairs!r}")
-        for name in ("batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch_size < 4:
-            raise ValueError(f"batch_size must be at least 4, or unbiased CKA is undefined, got {self.batch_size}")
+            raise StudyError(f"pairs must be one of {get_args(Pairs)}, got {self.pairs!r}", ("pairs",))
+        for name, least in (("batch_size", 4), ("threads", 1)):
+            if getattr(self, name) < least:
+                why = ", or unbiased CKA is undefined" if name == "batch_size" else ""
+                raise StudyError(f"{name} must be at least {least}{why}, got {getattr(self, name)}", (name,))
 
     @property
     def twins(self) -> tuple[Variant, ...]:
@@ -177,6 +228,10 @@ class Study:
     def seed_of(self, member: Variant) -> int:
         """The seed a member is trained from."""
         return self.seed if member.seed is None else member.seed
+
+    def layers_for(self, metric: str) -> list[str] | None:
+        """Layers that a similarity is computed of; None is all."""
+        return list(self.cca_layers) if metric == "cca_r2" and self.cca_layers else None
 
     def original_of(self, member: Variant) -> Variant:
         """The baseline or twin from a member's seed: what a compressed network is made of."""
@@ -198,8 +253,9 @@ class Study:
             The study.
 
         Raises:
-            FileNotFoundError: If the file, or the pictures that it names, are not there.
-            ValueError: If something in it is wrong: file, line and key are named.
+            FileNotFoundError: If the file is not there.
+            ValueError: If something in it is wrong, or pictures or checkpoints that it names are not there: file, line
+                and key are named.
             ImportError: If the ``study`` extra is not installed.
         """
         study: Study = _documents().read_study(path)
@@ -235,13 +291,16 @@ class Study:
             "twin_seeds": list(self.twin_seeds),
             "metrics": list(self.metrics),
             "key_layers": list(self.key_layers),
+            "cca_layers": list(self.cca_layers),
             "weights": self.weights,
             "pairs": self.pairs,
             "batch_size": self.batch_size,
             "threads": self.threads,
+            "logger": list(self.logger),
             "recipe": dict(self.recipe),
             "source": None if self.source is None else self.source.to_dict(),
             "equal_budget": None if self.equal_budget is None else asdict(self.equal_budget),
+            "compare_weights": None if self.compare_weights is None else asdict(self.compare_weights),
         }
 
 

@@ -26,7 +26,7 @@ class Sweep:
         resolution: Base of the resolution factor.
 
     Raises:
-        ValueError: If there is no exponent, or a base is not positive.
+        ValueError: If there is no exponent, a base is not positive, or a factor is beyond what a float holds.
 
     Example:
         >>> [scaling.depth for _, scaling in Sweep(name="depth", depth=2, phi=(0, 1, 2)).scalings()]
@@ -44,11 +44,19 @@ class Sweep:
             raise ValueError("phi is empty: there is nothing to count")
         for dimension in DIMENSIONS:
             positive(dimension, getattr(self, dimension))
+        for phi in self.phi:
+            self._scaling(phi)
 
     def scalings(self) -> Iterator[tuple[float, Scaling]]:
         """Every exponent with its factors."""
         for phi in self.phi:
-            yield phi, Scaling(*(getattr(self, dimension) ** phi for dimension in DIMENSIONS))
+            yield phi, self._scaling(phi)
+
+    def _scaling(self, phi: float) -> Scaling:
+        try:
+            return Scaling(*(getattr(self, dimension) ** phi for dimension in DIMENSIONS))
+        except (OverflowError, ValueError) as error:
+            raise ValueError(f"phi: {phi:g} makes a factor that is not a positive, finite number") from error
 
 
 @dataclass(frozen=True, kw_only=True)

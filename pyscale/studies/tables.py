@@ -1,7 +1,8 @@
 """A study's numbers for machines: two CSV tables and one JSON document.
 
 ``networks.csv`` has one line a network, ``layers.csv`` one line for each layer of each network and similarity, at its
-counterpart in the baseline, and ``pairs.csv``, where all pairs were asked for, one for each two networks and metric.
+counterpart in the baseline, ``pairs.csv``, where all pairs were asked for, one for each two networks and metric, and
+``weights.csv``, where weights were compared, one for each network, layer and metric.
 ``study.json`` holds everything, whole matrices included; its ``schema`` is raised when a reader of the older one would
 be misled::
 
@@ -18,6 +19,7 @@ be misled::
                    counterpart (a column index for each row), yardstick (one number a row, or null),
                    key_rows (row indices), samples, batches, options, notes]
     findings      [topic, text, network or null, metric or null]
+    weights       [the rows of weights.csv]
     equal_budget  {ways [the rows of equal_budget.csv], networks [those of equal_budget_networks.csv]} or null
     provenance    date, machine, software, threads, seconds, taken_up
 
@@ -101,6 +103,7 @@ def as_json(result: StudyResult, found: Sequence[Finding]) -> str:
             for similarity in by_metric.values()
         ],
         "findings": [asdict(finding) for finding in found],
+        "weights": [asdict(row) for row in result.weights],
         "equal_budget": None
         if result.equal_budget is None
         else {"ways": standing_rows(result.equal_budget), "networks": contestant_rows(result.equal_budget)},

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from pyscale.train.data import Data
 from pyscale.train.datasets import DataLike, as_data
 from pyscale.train.dependencies import import_train_dependency
 from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate_together, evaluating, model_device
+from pyscale.train.loggers import Loggers, as_loggers, check_loggers
 from pyscale.train.memory_format import channels_last_is_safe
 from pyscale.train.recipes import Recipe
 from pyscale.train.results import History, Trained
@@ -31,7 +32,6 @@ from pyscale.train.seeding import check_seed, preserved_global_state
 if TYPE_CHECKING:
     from lightning.fabric.plugins import ClusterEnvironment
     from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.loggers import Logger
     from lightning.pytorch.strategies import DDPStrategy
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -57,7 +57,7 @@ def fit(
     threads: int | None = None,
     workers: int = 0,
     progress: bool = True,
-    logger: Logger | Sequence[Logger] | None = None,
+    logger: Loggers = None,
     sharding: Literal["auto", "none"] = "auto",
     **changes: Any,
 ) -> Trained:
@@ -92,8 +92,9 @@ def fit(
             cores, and rounding depends on the number.
         workers: Processes that read pictures that are not in memory.
         progress: Whether Lightning's progress bar is shown.
-        logger: Of Lightning, one or several, such as ``TensorBoardLogger`` or ``CSVLogger``: each gets every row of the
-            history as its epoch ends, on rank 0. A run that is taken up logs what is new.
+        logger: ``"csv"`` or ``"tensorboard"``, which write into ``out/logs``, or a logger of Lightning, or several:
+            each gets every row of the history as its epoch ends, on rank 0. A run that is taken up logs what is new, a
+            finished one nothing.
         sharding: "none" trains on this process alone, whatever others there are.
         **changes: Fields of :class:`Recipe` to change, such as ``lr=0.05``.
 
@@ -104,7 +105,7 @@ def fit(
         DivergenceError: If the loss becomes NaN or infinite.
         ValueError: If model, data and options do not fit together, or ``out`` holds another run.
         TypeError: If an argument is of the wrong kind or a change is no field of :class:`Recipe`.
-        ImportError: If the ``train`` extra is not installed.
+        ImportError: If the ``train`` extra is not installed, or for ``"tensorboard"`` the extra of that name.
         pyscale.distributed.PeerError: Another process failed or died.
 
     Example:
@@ -118,6 +119,7 @@ def fit(
         changes["epochs"] = epochs
     seed = check_seed(seed)
     target = target_device(device, precision)
+    check_loggers(logger, out)
     if sharding not in ("auto", "none"):
         raise ValueError(f'sharding must be "auto" or "none", got {sharding!r}')
     with ExitStack() as stack:
@@ -161,7 +163,7 @@ class _Run:
     threads: int | None
     workers: int
     progress: bool
-    logger: Logger | Sequence[Logger] | None
+    logger: Loggers
     crew: Crew
 
 
@@ -240,7 +242,7 @@ def _trainer(run: _Run, callbacks: list[Callback]) -> Trainer:
         plugins=[SafeCheckpointIO(crew)],
         enable_progress_bar=run.progress and crew.first,
         default_root_dir=run.folder.path,
-        logger=list(run.logger) if isinstance(run.logger, Sequence) else run.logger or False,
+        logger=as_loggers(run.logger, run.folder.path) or False,
         log_every_n_steps=1,  # rows are an epoch's; more would bring a warning for few batches
         enable_checkpointing=False,  # so is the checkpoint callback
         enable_model_summary=False,

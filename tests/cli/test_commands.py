@@ -144,6 +144,56 @@ def test_compare_takes_weights(trained, tmp_path):
     assert value[0] < 0.999
 
 
+# ---- compare-weights ----
+
+
+def test_compare_weights_gives_what_the_library_gives(trained, tmp_path):
+    file = tmp_path / "w.csv"
+    options = ["--layers", "linear", "--rows", "outputs", "--num-classes", "10", "--in-channels", "1", "--out", file]
+    printed = json.loads(run("compare-weights", trained[0], "cifar_resnet8", *options, "--json").stdout)
+    other = build_seeded("cifar_resnet8", 1, num_classes=10, in_channels=1)
+    c = ps.compare_weights(open_trained(trained[0]), other, layers="linear", rows="outputs")
+    assert printed["values"] == pytest.approx(c.values)
+    assert printed["chance"] == [[0]]
+    assert printed["meta"]["compared"] == "weights"
+    assert file.read_text().count("linear") == 2
+    assert "chance" in run("compare-weights", trained[0], trained[0], "--layers", "linear").stdout
+
+
+def test_compare_weights_pads_nothing():
+    arguments = ["lenet_300_100", "lenet5", "--in-channels", "1", "--layers", "ip2"]
+    assert "300 input channels" in run("compare-weights", *arguments, code=2).stderr
+
+
+# ---- prune ----
+
+
+def test_prune_leaves_what_evaluate_and_compare_load(trained, tmp_path):
+    options = ["--amount", "0.5", "--scope", "layer", "--schedule", "iterative", "--steps", "2", "--epochs", "1"]
+    where = ["--subset", "100", "--threads", "1", "--out", tmp_path / "sparse"]
+    printed = json.loads(run("prune", trained[0], *options, *where, "--json").stdout)
+    pruned = open_trained(tmp_path / "sparse")
+    for weight in (pruned.conv1.weight, pruned.layer2[0].conv1.weight, pruned.linear.weight):
+        assert int((weight == 0).sum()) == pytest.approx(weight.numel() / 2, abs=1)
+    assert {path.name for path in (tmp_path / "sparse" / "pruning").iterdir()} == {"1", "2"}
+    (found,) = json.loads(run("evaluate", tmp_path / "sparse", "--json").stdout)
+    assert found["accuracy"]["correct"] == printed["networks"][1]["accuracy"]["correct"]
+    assert printed["networks"][1]["bytes"] < printed["networks"][0]["bytes"]
+    again = json.loads(run("prune", trained[0], *options, *where, "--json").stdout)
+    assert again == printed
+    assert "another compression" in run("prune", trained[0], "--amount", "0.6", *where, code=2).stderr
+    compared = run("compare", trained[0], tmp_path / "sparse", "--layers", "linear", "--json").stdout
+    assert json.loads(compared)["rows"] == ["linear"]
+
+
+def test_prune_takes_channels_out_within_a_budget(trained, tmp_path):
+    options = ["--macs", "0.6", "--granularity", "channel", "--epochs", "1", "--subset", "60", "--threads", "1"]
+    shown = run("prune", trained[0], *options, "--out", tmp_path).stdout
+    assert f"in {tmp_path}" in shown
+    macs = [ps.models.profile(open_trained(folder), repeats=0).macs for folder in (trained[0], tmp_path)]
+    assert 0.4 * macs[0] < macs[1] <= 0.6 * macs[0]
+
+
 # ---- doctor ----
 
 

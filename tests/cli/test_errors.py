@@ -10,9 +10,11 @@ import sys
 import time
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from pyscale.cli.program import program
+from pyscale.models import build
 
 PYSCALE = [sys.executable, "-m", "pyscale"]
 
@@ -36,6 +38,11 @@ def fail(*arguments):
         (["train", "cifar_resnet8", "--phi", "x"], "phi: expected a number, got 'x'"),
         (["train", "cifar_resnet8", "--data", "nowhere"], "there is no nowhere"),
         (["train", "cifar_resnet8", "--precision", "8"], "precision must be one of"),
+        (["train", "cifar_resnet8", "--logger", "wandb"], "logger must be one of"),
+        (["prune", "cifar_resnet8"], "amount: expected exactly one of --amount"),
+        (["prune", "cifar_resnet8", "--macs", "0.5"], "prune channels to lower them"),
+        (["prune", "cifar_resnet8", "--amount", "0.5", "--scope", "all"], "scope must be one of"),
+        (["compare-weights", "cifar_resnet8", "cifar_resnet8", "--rows", "all"], "rows is 'all'"),
         (["search", "cifar_resnet8", "--budget", "60", "--strategy", "luck"], "strategy must be one of"),
         (["search", "cifar_resnet8", "--budget", "5"], "budget of 5 is too small"),
         (["search", "cifar_resnet8", "--budget", "60", "--baseline", "wide=2"], "got 'wide=2'"),
@@ -65,6 +72,19 @@ def test_a_folder_that_is_no_training_is_named(tmp_path):
 )
 def test_the_parsers_own_errors_are_code_2(arguments):
     assert fail(*arguments).exit_code == 2
+
+
+def test_a_checkpoint_for_other_pictures_is_told_what_option_to_change(tmp_path):
+    torch.save(build("cifar_resnet8").state_dict(), tmp_path / "w.pth")
+    model = f"cifar_resnet8:weights={tmp_path}/w.pth"
+    for arguments in (["evaluate", model], ["compare-many", model, model, "--names", "a,b"]):
+        result = fail(*arguments)
+        assert result.exit_code == 2
+        assert (
+            "the checkpoint is for pictures of 3 channels, and these have 1; give others with --data" in result.stderr
+        )
+    assert "pass --in-channels 3" in fail("profile", model, "--in-channels", "1").stderr
+    assert "pass --num-classes 10" in fail("profile", model, "--num-classes", "7").stderr
 
 
 def test_a_missing_library_is_code_1_and_names_the_extra(monkeypatch, tmp_path):

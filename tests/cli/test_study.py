@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from pyscale.cli.program import program
+from pyscale.models import build
 
 TEXT = """\
 title: Twins
@@ -56,6 +58,20 @@ def test_a_dry_run_trains_nothing(file, tmp_path):
     assert not (tmp_path / "out").exists()
     shown = invoke(file, "--out", tmp_path / "out", "--dry-run", "--workers", "2")
     assert "by 2 workers" in shown.stdout
+    assert "at most" not in shown.stdout.lower()
+
+
+def test_a_dry_run_says_what_is_a_bound_and_what_comes_from_a_file(file, tmp_path):
+    weights = tmp_path / "w.pth"
+    torch.save(build("cifar_resnet8", num_classes=10, in_channels=1).state_dict(), weights)
+    more = "equal_budget: {shares: [0.5], resources: [bytes], ways: [scaled]}\n"
+    file.write_text(TEXT + more + f"variants: [{{name: given, weights: {weights}}}]\n")
+    shown = invoke(file, "--out", tmp_path / "out", "--dry-run").stdout
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert lines["scaled-bytes-0.5"].count("at most") == 3
+    assert "from a file" in lines["given"]
+    assert "at most" not in lines["baseline"]
+    assert lines["At"].startswith("At most ")
 
 
 def test_a_wrong_file_is_one_line_and_usage(file):

@@ -68,7 +68,8 @@ def test_the_report_says_where_the_weights_came_from(result):
 
 
 def test_only_what_is_trained_is_estimated(result):
-    assert [row.name for row in estimate(result.study).rows] == ["wider"]
+    rows = estimate(result.study).rows
+    assert [(row.name, row.epochs > 0) for row in rows] == [("baseline", False), ("deep", False), ("wider", True)]
 
 
 def test_files_say_weights(checkpoints):
@@ -90,7 +91,7 @@ variants:
         ("deep.pth", 2),
     ]
     assert parse_study(study.to_yaml()).variants == study.variants
-    with pytest.raises(ValueError, match=r"line 1: twin_seeds: a baseline with weights is not trained"):
+    with pytest.raises(ValueError, match=r"line 5: weights: twin_seeds: a baseline with weights is not trained"):
         parse_study(text.replace("twin_seeds: []\n", ""))
     with pytest.raises(ValueError, match=r"variants\[1\].*expected exactly one of scale"):
         parse_study(text.replace("scale: {depth: 2}", "compress: {amount: 0.5}"))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pyscale.models import Scaling
-from pyscale.studies import Compression, EqualBudgets, Study, Variant, estimate, run
+from pyscale.studies import Budget, Compression, EqualBudgets, Study, Variant, estimate, run
 from pyscale.studies.networks import Workshop, make_member
 from pyscale.studies.run_cache import RunCache
 from tests.studies.miniature import miniature_study
@@ -140,8 +140,31 @@ def test_an_estimate_counts_pictures_and_passes():
         ("scaled-macs-0.5", 2, 6),
         ("channels-macs-0.5", 2, 3),
     ]
-    assert guess.total == 3 * base * 120 * (3 + 3 + 1 + 2 * 6 + 2 * 3)
+    assert [row.at_most for row in guess.rows] == [False] * 3 + [True] * 2
+    assert guess.rows[3].macs == guess.rows[4].macs == base // 2
+    assert guess.at_most
+    assert guess.total == 3 * 120 * (base * (3 + 3 + 1) + base // 2 * (2 * 6 + 2 * 3))
     assert guess.seconds == pytest.approx(guess.total / guess.rate / 2)
+
+
+def test_an_estimate_shows_networks_from_files_and_what_is_a_bound(tmp_path):
+    variants = (
+        Variant("given", weights=str(tmp_path / "w.pth")),
+        Variant("thin", compression=Compression(granularity="channel", budget=Budget("bytes", 0.5))),
+        Variant("slow", compression=Compression(amount=0.5, schedule="cubic", steps=3, epochs=2)),
+    )
+    rows = {row.name: row for row in estimate(small(variants=variants), device="cpu").rows}
+    assert (rows["given"].epochs, rows["given"].total) == (0, 0)
+    assert rows["given"].macs == rows["thin"].macs == rows["baseline"].macs
+    assert {name for name, row in rows.items() if row.at_most} == {"thin"}
+    assert rows["slow"].epochs == 6
+
+
+def test_what_would_stop_a_study_later_stops_it_before_it_trains(tmp_path):
+    for changes in ({"key_layers": ("nope",)}, {"variants": (Variant("given", weights="/nope.pth"),)}):
+        with pytest.raises(ValueError, match="nope"):
+            run(small(**changes), tmp_path, progress=False, device="cpu")
+    assert not list(tmp_path.iterdir())
 
 
 PUBLISHED = {  # parameters and MACs at 224 pixels of the networks that the sweeps start from
@@ -175,12 +198,14 @@ def test_the_studies_that_ship_run(shipped, tmp_path):
     from dataclasses import replace
 
     contest = None if shipped.equal_budget is None else replace(shipped.equal_budget, shares=(0.5,), epochs=1)
+    weights = shipped.compare_weights
     shrunk = replace(
         shipped,
         data=shipped.data.subset(60, test=90),
         epochs=1,
         equal_budget=contest,
         twin_seeds=(1,),
+        compare_weights=None if weights is None else replace(weights, others=weights.others[:1]),
         metrics=("cka",),  # 90 pictures are too few for CCA
         recipe={"lr": 0.01},  # a single step at the whole rate leaves EfficientNet with activations that are not finite
     )

@@ -128,6 +128,12 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def show_comparison(comparison: Comparison, model_x: str, model_y: str, samples: str) -> None:
+    """Print the closest layer of MODEL_Y to each of MODEL_X, and how much both saw."""
+    show_closest(comparison, model_x, model_y)
+    typer.echo(f"{comparison.meta['samples']} {samples} in {comparison.meta['batches']} batches")
+
+
+def show_closest(comparison: Comparison, model_x: str, model_y: str) -> None:
     """Print the closest layer of MODEL_Y to each of MODEL_X."""
     import numpy as np
 
@@ -146,7 +152,6 @@ def show_comparison(comparison: Comparison, model_x: str, model_y: str, samples:
             _number(comparison.zscores[i, j], 1),
         )
     show(rows)
-    typer.echo(f"{comparison.meta['samples']} {samples} in {comparison.meta['batches']} batches")
 
 
 def _number(value: float, digits: int) -> str:

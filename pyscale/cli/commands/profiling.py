@@ -32,7 +32,13 @@ def profile(
     profiles = {}
     with stdout_kept_clean():
         for text in models:
-            network = open_model(text, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+            network = open_model(
+                text,
+                num_classes=num_classes,
+                in_channels=in_channels,
+                image_size=image_size,
+                channels_from_data=False,
+            )
             profiles[text] = measure(network, batch_size=batch_size, repeats=repeats)
     if as_json:
         show_json([{"model": text, **asdict(cost)} for text, cost in profiles.items()])

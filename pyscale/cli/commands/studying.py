@@ -95,19 +95,21 @@ def _show_estimate(asked: Study, guess: Estimate, as_json: bool) -> None:
         return
     rows = table("network", "of it", "parameters", "MACs", "pictures", "epochs", "training MACs")
     for row in guess.rows:
+        most = "at most " if row.at_most else ""
         rows.add_row(
             row.name,
             str(row.networks),
-            f"{row.parameters:,}",
-            f"{row.macs:,}",
+            f"{most}{row.parameters:,}",
+            f"{most}{row.macs:,}",
             f"{row.pictures:,}",
-            str(row.epochs),
-            f"{row.total:.2e}",
+            str(row.epochs) if row.epochs else "from a file",
+            f"{most}{row.total:.2e}",
         )
     show(rows)
+    most = "at most " if guess.at_most else ""
     typer.echo(
-        f"\n{guess.total:.2e} multiply-accumulates; at the {guess.rate:.1e} a second measured now, "
-        f"about {_duration(guess.seconds)} by {guess.workers} worker{'s' * (guess.workers > 1)}."
+        f"\n{most.capitalize()}{guess.total:.2e} multiply-accumulates; at the {guess.rate:.1e} a second measured now, "
+        f"{most}about {_duration(guess.seconds)} by {guess.workers} worker{'s' * (guess.workers > 1)}."
     )
     if counted:
         show(_counted(counted))

@@ -30,6 +30,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of first weights, order and augmentation.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/FAMILY by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Take up the run in OUT, or train anew.")] = True,
+    logger: Annotated[
+        list[str] | None, typer.Option(help="csv or tensorboard, into OUT/logs, epoch by epoch; may be repeated.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; its own choice by default.")] = None,
@@ -65,6 +68,7 @@ def train(
             precision=precision,  # type: ignore[arg-type]  # fit checks it
             device=device,
             threads=threads,
+            logger=logger,  # type: ignore[arg-type]  # fit checks it
             progress=interactive(),
             **{name: value for name, value in changes.items() if value is not None},
         )

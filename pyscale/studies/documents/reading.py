@@ -9,6 +9,7 @@
     epochs: 8
     seed: 0
     twin_seeds: [1, 2]
+    cca_layers: ["*.conv2", linear] # of all layers, where CCA is at its ceiling for those with many channels
     pairs: all                      # or baseline: each network with the baseline only
     variants:
       - {name: wider, scale: {width: 1.5}}
@@ -16,13 +17,20 @@
       - {name: half, scale_to: {macs: 0.5, rule: closest}}  # below 1 a share of the baseline's, else the number
       - {name: thin, compress: {granularity: channel, macs: 0.5, epochs: 2}}
       - {name: deep, compress: {amount: 0.7, bits: 5}}
+      - {name: slow, compress: {amount: 0.9, scope: layer, schedule: cubic, steps: 4}}  # or iterative; one shot without
       - {name: published, weights: resnet20.th}     # and ``weights`` of its own for the baseline: nothing is trained
     equal_budget: {shares: [0.5, 0.25], resources: [macs, bytes]}
     costs:
       sweeps: [{name: depth, depth: 2, phi: [0, 1, 2, 3]}]
+    logger: csv                     # or tensorboard, or [csv, tensorboard]: every training's epochs in runs/<name>/logs
+    compare_weights:                # of the study's networks, or of these
+      baseline: efficientnet_b0     # or {family: efficientnet_b0, weights: b0.pth}
+      others: [efficientnet_b1, efficientnet_b2]
+      parts: [{name: stem, layer: features.0.0}, {name: head, layer: classifier.1, rows: outputs}]
 
-Keys that are not known are refused, as are values of another type or out of range; every message names file, line and
-key. Pictures are named, not held, and factors found for a budget are read as what they came to.
+Keys that are not known are refused, as are values of another type or out of range, layers that no network has, and
+checkpoints that are not there or do not fit; every message names file, line and key. Pictures are named, not held, and
+factors found for a budget are read as what they came to.
 """
 
 from __future__ import annotations
@@ -39,17 +47,19 @@ from pydantic import ValidationError
 
 from pyscale.models import Scaling, build, compound
 from pyscale.studies.budgets import Budget, Compression, Resource
-from pyscale.studies.documents.schema import CompressKeys, Document, VariantKeys, unknown_key
+from pyscale.studies.documents.schema import CompressKeys, CostsKeys, Document, VariantKeys, WeightsKeys, unknown_key
 from pyscale.studies.documents.yaml_file import Place, StudyFileError, YamlText
 from pyscale.studies.equal_budget.question import EqualBudgets
+from pyscale.studies.foresight import check_networks
 from pyscale.studies.scaled_budgets import scaled_to_budget
 from pyscale.studies.sources import Source
-from pyscale.studies.study import Study, Variant
+from pyscale.studies.study import Study, StudyError, Variant
 from pyscale.studies.sweeps import Costs, Sweep
+from pyscale.studies.weight_similarity.question import NamedNetwork, Part, WeightSimilarity
 from pyscale.train import Data
 
 _PLAIN = ("title", "family", "image_size", "epochs", "seed", "pairs", "batch_size", "threads", "weights")
-_LISTS = ("twin_seeds", "metrics", "key_layers")
+_LISTS = ("twin_seeds", "metrics", "key_layers", "cca_layers", "logger")
 
 
 def read_study(path: str | Path) -> Study:
@@ -69,13 +79,15 @@ def read_study(path: str | Path) -> Study:
     return parse_study(text, file=str(path), name=path.stem)
 
 
-def parse_study(text: str, *, file: str = "study", name: str = "") -> Study:
+def parse_study(text: str, *, file: str = "study", name: str = "", foresee: bool = True) -> Study:
     """Read a study from the text of a file.
 
     Args:
         text: The file's content.
         file: Its name, for messages.
         name: Of the study, where the file gives none.
+        foresee: Whether networks are built without values to find what would stop the study later
+            (:func:`pyscale.studies.foresight.check_networks`).
 
     Raises:
         StudyFileError: If something in it is wrong.
@@ -85,7 +97,7 @@ def parse_study(text: str, *, file: str = "study", name: str = "") -> Study:
         document = Document.model_validate(parsed.value)
     except ValidationError as error:
         raise StudyFileError("\n".join(_explained(error, parsed))) from error
-    return _Reader(parsed, document).study(name)
+    return _Reader(parsed, document).study(name, foresee=foresee)
 
 
 def write_study(study: Study) -> str:
@@ -107,8 +119,9 @@ def write_study(study: Study) -> str:
     }
     if study.equal_budget is not None:
         written["equal_budget"] = _listed(asdict(study.equal_budget))
-    if study.costs is not None:
-        written["costs"] = _listed(asdict(study.costs))
+    for key in ("costs", "compare_weights"):
+        if getattr(study, key) is not None:
+            written[key] = _listed(asdict(getattr(study, key)))
     return str(yaml.safe_dump({k: v for k, v in written.items() if v is not None}, sort_keys=False, allow_unicode=True))
 
 
@@ -132,7 +145,7 @@ class _Reader:
         self.parsed = parsed
         self.document = document
 
-    def study(self, name: str) -> Study:
+    def study(self, name: str, *, foresee: bool) -> Study:
         document = self.document
         with self._at("data"):
             source = Source(**_tuples(document.data.given()))
@@ -140,27 +153,28 @@ class _Reader:
         with self._at("baseline"):
             baseline = Scaling(**document.baseline.given())
         with self._at("family"), torch.device("meta"):
+            build(document.family)
+        with self._at("image_size"), torch.device("meta"):
             build(document.family, image_size=document.image_size)
         variants = []
         for index, keys in enumerate(document.variants):
             with self._at("variants", index):
                 variants.append(self._variant(keys, data, baseline, ("variants", index)))
-        options: dict[str, Any] = {}
+        given = document.given()
+        options: dict[str, Any] = {key: given[key] for key in _PLAIN if key in given}
+        options |= {key: tuple(given[key]) for key in _LISTS if key in given}
         if document.equal_budget is not None:
             with self._at("equal_budget"):
                 options["equal_budget"] = EqualBudgets(**_tuples(document.equal_budget.given()))
         if document.costs is not None:
-            with self._at("costs"):
-                given = document.costs.given()
-                sweeps = tuple(Sweep(**_tuples(sweep)) for sweep in given.pop("sweeps"))
-                options["costs"] = Costs(sweeps=sweeps, **given)
-        given = document.given()
-        options |= {key: given[key] for key in _PLAIN if key in given}
-        options |= {key: tuple(given[key]) for key in _LISTS if key in given}
+            options["costs"] = self._costs(document.costs)
+        if document.compare_weights is not None:
+            with self._at("compare_weights"):
+                options["compare_weights"] = _weight_similarity(document.compare_weights)
         with self._at("recipe"):
             data.recipe.but(**document.recipe)
         with self._at():
-            return Study(
+            study = Study(
                 name=name if document.name is None else document.name,
                 data=data,
                 source=source,
@@ -169,6 +183,22 @@ class _Reader:
                 recipe=document.recipe,
                 **options,
             )
+            if foresee:
+                check_networks(study)
+        return study
+
+    def _costs(self, keys: CostsKeys) -> Costs:
+        sweeps = []
+        for index, sweep in enumerate(keys.sweeps):
+            with self._at("costs", "sweeps", index):
+                sweeps.append(Sweep(**_tuples(sweep.given())))
+        given = keys.given() | {"sweeps": tuple(sweeps)}
+        family = self.document.family if keys.family is None else keys.family
+        with self._at("costs", "family"), torch.device("meta"):
+            build(family)
+        with self._at("costs"), torch.device("meta"):
+            build(family, num_classes=keys.num_classes, in_channels=keys.in_channels, image_size=keys.image_size)
+            return Costs(**given)
 
     def _variant(self, keys: VariantKeys, data: Data, baseline: Scaling, place: Place) -> Variant:
         options: dict[str, Any] = {}
@@ -206,8 +236,25 @@ class _Reader:
             yield
         except StudyFileError:
             raise
-        except (ValueError, TypeError) as error:
-            raise StudyFileError(f"{self.parsed.where(place)}: {error}") from error
+        except StudyError as error:
+            best = next((inner for inner in error.places if self.parsed.stands(inner)), error.places[0])
+            raise StudyFileError(f"{self.parsed.where(best)}: {_unnamed(str(error), best)}") from error
+        except (ValueError, TypeError, OSError, ArithmeticError) as error:
+            raise StudyFileError(f"{self.parsed.where(place)}: {_unnamed(str(error), place)}") from error
+
+
+def _unnamed(message: str, place: Place) -> str:
+    """A message without the argument that the place has named already."""
+    return message.removeprefix(f"{place[0]}: ").removeprefix(f"{place[-1]}: ") if place else message
+
+
+def _weight_similarity(keys: WeightsKeys) -> WeightSimilarity:
+    return WeightSimilarity(
+        parts=tuple(Part(**part.given()) for part in keys.parts),
+        baseline=None if keys.baseline is None else NamedNetwork(**keys.baseline.given()),
+        others=tuple(NamedNetwork(**network.given()) for network in keys.others),
+        metrics=tuple(keys.metrics),
+    )
 
 
 def _compression(keys: CompressKeys) -> Compression:

@@ -90,6 +90,9 @@ class CompressKeys(Keys):
     parameters: Positive | None = None
     bytes: Positive | None = None
     latency: Positive | None = None
+    scope: Literal["global", "layer"] = "global"
+    schedule: Literal["cubic", "iterative"] | None = None
+    steps: Count = 8
     bits: Annotated[int, Field(ge=1, le=8)] | None = None
     epochs: Count = 2
     sharing_epochs: Count = 1
@@ -152,6 +155,42 @@ class CostsKeys(Keys):
     image_size: Count | None = None
 
 
+class PartKeys(Keys):
+    """A layer whose weights are compared."""
+
+    name: str
+    layer: str
+    rows: Literal["inputs", "outputs"] = "inputs"
+
+
+class NamedNetworkKeys(Keys):
+    """A network as published."""
+
+    family: str
+    weights: str | None = None
+    name: str = ""
+
+
+def _one_or_several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _family(value: Any) -> Any:
+    return {"family": value} if isinstance(value, str) else value
+
+
+Named = Annotated[NamedNetworkKeys, BeforeValidator(_family)]
+
+
+class WeightsKeys(Keys):
+    """Weights from network to network."""
+
+    parts: Annotated[list[PartKeys], Field(min_length=1)]
+    baseline: Named | None = None
+    others: list[Named] = []
+    metrics: list[str] = ["cka", "cka_biased", "cca_r2"]
+
+
 class Document(Keys):
     """A whole file."""
 
@@ -166,6 +205,7 @@ class Document(Keys):
     twin_seeds: list[Seed] = [1]
     metrics: list[str] = ["cka", "cca_r2"]
     key_layers: list[str] = []
+    cca_layers: list[str] = []
     pairs: Literal["baseline", "all"] = "baseline"
     batch_size: Annotated[int, Field(ge=4)] = 45
     threads: Count = 1
@@ -174,6 +214,8 @@ class Document(Keys):
     equal_budget: EqualBudgetKeys | None = None
     costs: CostsKeys | None = None
     weights: str | None = None
+    logger: Annotated[list[Literal["csv", "tensorboard"]], BeforeValidator(_one_or_several)] = []
+    compare_weights: WeightsKeys | None = None
 
 
 def unknown_key(place: Place) -> str:

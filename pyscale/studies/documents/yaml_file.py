@@ -67,6 +67,16 @@ class YamlText:
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
         return f"{self.name}, line {line + 1}" + (f": {key}" if key else "")
 
+    def stands(self, place: Place) -> bool:
+        """Whether something is at a place."""
+        node = self._root
+        for part in place:
+            found = _child(node, part)
+            if found is None:
+                return False
+            _, node = found
+        return True
+
     def _check_keys(self, node: yaml.Node, above: Sequence[yaml.Node]) -> None:
         """Raise where a mapping has a key twice, or an alias stands inside what it names."""
         if any(node is other for other in above):

@@ -13,7 +13,7 @@ from pyscale.studies.networks import Member
 from pyscale.studies.report.maps import dashed, layer_in_words, map_chart, profile_chart
 from pyscale.studies.report.parts import Chart, Section, render
 from pyscale.studies.report.plots import HOVER, LIGHT, axis, layout, style
-from pyscale.studies.report.values import compared, lines, number, similarity_of
+from pyscale.studies.report.values import DASH, compared, lines, number, similarity_of
 from pyscale.studies.results import StudyResult
 from pyscale.studies.similarity import Similarity
 from pyscale.studies.study import LABELS
@@ -97,8 +97,9 @@ def _curve(result: StudyResult, member: Member, similarity: Similarity) -> Itera
 
 def _panel(result: StudyResult, member: Member, found: Sequence[Finding]) -> dict[str, Any]:
     similarities = [s for metric in result.study.metrics if (s := similarity_of(result, member, metric)) is not None]
-    rows, columns = similarities[0].comparison.rows, similarities[0].comparison.columns
-    key = set(similarities[0].key_rows.tolist())
+    fullest = max(similarities, key=lambda s: len(s.comparison.rows))  # another may be of some layers only
+    rows, columns = fullest.comparison.rows, fullest.comparison.columns
+    key = set(fullest.key_rows.tolist())
     twin = result.role(member) == "twin"
     return {
         "name": member.name,
@@ -109,9 +110,9 @@ def _panel(result: StudyResult, member: Member, found: Sequence[Finding]) -> dic
         "layers": [
             {
                 "name": row,
-                "counterpart": columns[similarities[0].counterpart[i]],
+                "counterpart": columns[fullest.counterpart[i]],
                 "key": i in key,
-                "cells": [cell for s in similarities for cell in _cells(result, s, i)],
+                "cells": [cell for s in similarities for cell in _cells(result, s, row)],
             }
             for i, row in enumerate(rows)
         ],
@@ -123,8 +124,11 @@ def _columns(result: StudyResult, similarity: Similarity) -> list[str]:
     return [similarity.label, *uncertain, "chance", *(["yardstick"] if result.twins else [])]
 
 
-def _cells(result: StudyResult, similarity: Similarity, row: int) -> list[str]:
-    column, comparison = similarity.counterpart[row], similarity.comparison
+def _cells(result: StudyResult, similarity: Similarity, layer: str) -> list[str]:
+    if layer not in similarity.comparison.rows:
+        return [DASH] * len(_columns(result, similarity))
+    row, comparison = similarity.comparison.rows.index(layer), similarity.comparison
+    column = similarity.counterpart[row]
     cells = [number(comparison.values[row, column])]
     if similarity.metric == "cka":
         cells += [number(comparison.stderr[row, column]), number(comparison.zscores[row, column], 0)]

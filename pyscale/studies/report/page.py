@@ -18,6 +18,7 @@ from pyscale.studies.report.overview import overview_section
 from pyscale.studies.report.parts import MakeSection, embed, render
 from pyscale.studies.report.summary import lede, tiles
 from pyscale.studies.report.summary import short_findings as short
+from pyscale.studies.report.weights import weights_section
 from pyscale.studies.results import StudyResult
 from pyscale.studies.theme import THEMES, Theme
 
@@ -27,6 +28,7 @@ SECTIONS: tuple[MakeSection, ...] = (
     equal_budget_section,
     overview_section,
     inside_section,
+    weights_section,
     limits_section,
     origin_section,
 )

@@ -55,5 +55,5 @@ def tiles(result: StudyResult) -> Iterator[dict[str, str]]:
 def short_findings(result: StudyResult, found: Sequence[Finding]) -> list[str]:
     """The findings about all networks; of those about a similarity, the first one's."""
     first = result.study.metrics[0]
-    of_all = (f for f in found if f.network is None and f.topic != "budget")  # that has a section of its own
+    of_all = (f for f in found if f.network is None and f.topic not in ("budget", "weights"))  # these have sections
     return [f.text for f in of_all if f.metric in (None, first)]

@@ -1,0 +1,1 @@
+"""How alike the weights of single layers are from network to network, beside what unrelated weights would get."""
