@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from pyscale.models import Scaling
@@ -230,6 +231,10 @@ def search_plan(
     for name, count in (("reduction", reduction), ("trials", trials)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 2:
             raise ValueError(f"{name} must be an int of at least 2, got {count!r}")
+    if isinstance(held_out, bool) or not isinstance(held_out, Real):
+        raise TypeError(f"held_out must be a number, got {held_out!r}")
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out must lie between 0 and 1, a share of the training pictures, got {held_out!r}")
     if "epochs" in changes:
         raise TypeError("epochs: the budget decides how long candidates are trained; change budget")
     space = SearchSpace(
@@ -290,6 +295,8 @@ def _grid_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
 
 
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be a sequence of at least 2 different ints, such as (0, 1, 2), got {seeds!r}")
     checked = tuple(check_seed(seed, "seeds") for seed in seeds)
     if len(checked) < 2 or len(set(checked)) < len(checked):
         raise ValueError(

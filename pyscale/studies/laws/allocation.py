@@ -41,8 +41,14 @@ class BestDimension:
     extrapolated: bool
 
     def __str__(self) -> str:
-        gains = ", ".join(f"{name} {gain}" for name, gain in self.gains.items())
-        return f"{self.best} is the best dimension to scale (in {self.support:.0%} of draws); gains: {gains}"
+        at = ", ".join(f"{name} {factor:.3g}" for name, factor in self.at.items())
+        gains = ", ".join(f"{name} {_points(gain)}" for name, gain in self.gains.items())
+        sure = "no residuals say how surely" if math.isnan(self.support) else f"in {self.support:.0%} of draws"
+        beyond = ", extrapolated: outside the observed networks" if self.extrapolated else ""
+        return (
+            f"At {at}{beyond}: {self.best} is the best dimension to scale ({sure}); points of error that the cost "
+            f"raised by 1 % takes off: {gains}"
+        )
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,11 @@ def cost_exponents(error: ErrorLaw, cost: CostLaw) -> tuple[Array, Array]:
         return k, np.tile(k, (len(error.draws), 1))
     columns = [1 + cost.dimensions.index(name) for name in error.dimensions]
     return k, cost.draws[np.arange(len(error.draws)) % len(cost.draws)][:, columns]
+
+
+def _points(gain: Estimate) -> str:
+    interval = "" if math.isnan(gain.low) else f" ({gain.low:.3f} to {gain.high:.3f})"
+    return f"{gain.value:.3f}{interval}"
 
 
 def _gains(theta: Array, logs: Array, k: Array, form: Form) -> Array:

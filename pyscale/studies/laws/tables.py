@@ -1,0 +1,80 @@
+"""Networks of one family with their factors, accuracies and costs: what laws are fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyscale.studies.laws.cost import CostLaw, counted_cost_law, fit_cost_law
+from pyscale.studies.laws.estimates import DIMENSIONS
+
+
+@dataclass(frozen=True)
+class NetworkTable:
+    """Measured networks of one family; every column has one entry a network.
+
+    Attributes:
+        name: What the family is called.
+        source: Where the numbers are from, and what was counted rather than printed.
+        depth: Factors on the blocks per stage.
+        width: Factors on the channels.
+        resolution: Factors on the side of the image.
+        top1: Top-1 accuracies, shares in [0, 1].
+        macs: Multiply-accumulates of one image.
+        counted_as: A name that :func:`pyscale.models.build` knows, whose networks tell what each dimension costs; None
+            where the table's own do.
+    """
+
+    name: str
+    source: str
+    depth: tuple[float, ...]
+    width: tuple[float, ...]
+    resolution: tuple[float, ...]
+    top1: tuple[float, ...]
+    macs: tuple[float, ...]
+    counted_as: str | None = None
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """1 - top-1, (networks,)."""
+        return 1 - np.array(self.top1)
+
+    @property
+    def factors(self) -> dict[str, NDArray[np.float64]]:
+        """The factors (networks,) by dimension, of those dimensions in which the networks differ."""
+        columns = {name: np.array(getattr(self, name)) for name in DIMENSIONS}
+        return {name: column for name, column in columns.items() if np.ptp(column) > 0}
+
+    def cost_law(self, *, seed: int = 0) -> CostLaw:
+        """What each of the dimensions in which the networks differ costs, in MACs.
+
+        Networks that all grow in every dimension at once cannot say it: B0 to B7 alone would have width make networks
+        cheaper. Such a table names a family in ``counted_as``, of which networks that do say it are counted.
+
+        Args:
+            seed: Of the bootstrap, where the law is fitted to the table's own MACs.
+
+        Raises:
+            ValueError: The table's own networks are too few, or grow together.
+        """
+        if self.counted_as is not None:
+            return counted_cost_law(self.counted_as, dimensions=tuple(self.factors))
+        return fit_cost_law(self.macs, self.factors, seed=seed)
+
+    def joined(self, other: NetworkTable, name: str | None = None) -> NetworkTable:
+        """Return the networks of both tables; they were trained by different people if the sources differ.
+
+        Args:
+            other: The other table.
+            name: Of the whole; None joins the names.
+        """
+        columns = {name: getattr(self, name) + getattr(other, name) for name in (*DIMENSIONS, "top1", "macs")}
+        sources = self.source if self.source == other.source else f"{self.source}; {other.source}"
+        counted_as = self.counted_as if self.counted_as == other.counted_as else None
+        called = f"{self.name} and {other.name}" if name is None else name
+        return NetworkTable(name=called, source=sources, **columns, counted_as=counted_as)
+
+    def __len__(self) -> int:
+        return len(self.top1)
