@@ -15,8 +15,8 @@ from pyscale.cli.commands import (
     demonstration,
     diagnosis,
     evaluating,
+    fitting_laws,
     profiling,
-    published_laws,
     searching,
     storing,
     studying,
@@ -66,5 +66,5 @@ program.command("search")(searching.search)
 program.command("profile")(profiling.profile)
 program.command("scale-to")(budgeting.scale_to)
 program.command("deep-compress")(compressing.deep_compress)
-program.command("laws")(published_laws.laws)
+program.command("laws")(fitting_laws.laws)
 program.command("doctor")(diagnosis.doctor)

@@ -207,7 +207,7 @@ def _sentence(
     budget: float, rule: Mapping[str, float], rule_error: Estimate, best: Split, loss: Estimate, confidence: float
 ) -> str:
     def listed(numbers: Mapping[str, float], style: str) -> str:
-        return ", ".join(f"{name} {format(number, style)}" for name, number in numbers.items())
+        return ", ".join(f"{name} {format(round(number, 4) + 0.0, style)}" for name, number in numbers.items())  # no -0
 
     best_factors = {name: factor.value for name, factor in best.factors.items()}
     shares = {name: share.value for name, share in best.shares.items()}

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pyscale.studies.results import StudyResult
 
 NETWORKS_FILE = "networks.csv"
-_NEEDED = ("network", "role", "kind", *DIMENSIONS, "accuracy", "macs")
+_NUMBERS = (*DIMENSIONS, "accuracy", "macs", "test_pictures")
+_NEEDED = ("network", "role", "kind", *_NUMBERS)
 
 
 def study_table(study: StudyResult | str | Path) -> NetworkTable:
@@ -54,7 +55,8 @@ def study_table(study: StudyResult | str | Path) -> NetworkTable:
     first = _numbers(base, source)
     columns = {key: tuple(row[key] / first[key] for row in numbers) for key in DIMENSIONS}
     accuracies, macs = (tuple(row[key] for row in numbers) for key in ("accuracy", "macs"))
-    return NetworkTable(name, source, **columns, top1=accuracies, macs=macs)
+    pictures = int(first["test_pictures"])
+    return NetworkTable(name, source, **columns, top1=accuracies, macs=macs, pictures=pictures)
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -69,9 +71,9 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _numbers(row: Mapping[str, Any], source: str) -> dict[str, float]:
-    """The factors, accuracy and MACs of a row."""
+    """The factors, accuracy, MACs and test pictures of a row."""
     numbers = {}
-    for name in (*DIMENSIONS, "accuracy", "macs"):
+    for name in _NUMBERS:
         try:
             numbers[name] = float(row[name])
         except (TypeError, ValueError):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pyscale.studies.laws.cost import CostLaw, counted_cost_law, fit_cost_law
 from pyscale.studies.laws.estimates import DIMENSIONS
+from pyscale.train.dependencies import import_train_dependency
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class NetworkTable:
         macs: Multiply-accumulates of one image.
         counted_as: A name that :func:`pyscale.models.build` knows, whose networks tell what each dimension costs; None
             where the table's own do.
+        pictures: How many the accuracies were measured on, where that is known.
     """
 
     name: str
@@ -35,6 +37,7 @@ class NetworkTable:
     top1: tuple[float, ...]
     macs: tuple[float, ...]
     counted_as: str | None = None
+    pictures: int | None = None
 
     @property
     def errors(self) -> NDArray[np.float64]:
@@ -46,6 +49,23 @@ class NetworkTable:
         """The factors (networks,) by dimension, of those dimensions in which the networks differ."""
         columns = {name: np.array(getattr(self, name)) for name in DIMENSIONS}
         return {name: column for name, column in columns.items() if np.ptp(column) > 0}
+
+    def alike(self) -> float | None:
+        """How probable accuracies at least so different are of networks that are all equally good.
+
+        By Pearson's chi-square of right and wrong answers, as if each network had answered pictures of its own; None
+        where it is unknown how many pictures there were.
+
+        Raises:
+            ImportError: SciPy is missing: ``pip install 'pyscale[train]'``.
+        """
+        if self.pictures is None:
+            return None
+        wrong = self.errors * self.pictures
+        if np.ptp(wrong) == 0:
+            return 1.0
+        test = import_train_dependency("scipy.stats").chi2_contingency
+        return float(test(np.stack([wrong, self.pictures - wrong])).pvalue)
 
     def cost_law(self, *, seed: int = 0) -> CostLaw:
         """What each of the dimensions in which the networks differ costs, in MACs.
@@ -74,7 +94,8 @@ class NetworkTable:
         sources = self.source if self.source == other.source else f"{self.source}; {other.source}"
         counted_as = self.counted_as if self.counted_as == other.counted_as else None
         called = f"{self.name} and {other.name}" if name is None else name
-        return NetworkTable(name=called, source=sources, **columns, counted_as=counted_as)
+        pictures = self.pictures if self.pictures == other.pictures else None
+        return NetworkTable(name=called, source=sources, **columns, counted_as=counted_as, pictures=pictures)
 
     def __len__(self) -> int:
         return len(self.top1)
