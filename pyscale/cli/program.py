@@ -11,6 +11,7 @@ from pyscale.cli.commands import (
     budgeting,
     comparing,
     comparing_many,
+    comparing_searches,
     compressing,
     demonstration,
     diagnosis,
@@ -63,6 +64,7 @@ program.command("extract")(storing.extract)
 program.command("compare-stores")(storing.compare_stores)
 program.command("train")(training.train)
 program.command("search")(searching.search)
+program.command("compare-searches")(comparing_searches.compare_searches)
 program.command("profile")(profiling.profile)
 program.command("scale-to")(budgeting.scale_to)
 program.command("deep-compress")(compressing.deep_compress)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +15,9 @@ from pyscale.cli.opening import FACTORS, parse_factors
 
 if TYPE_CHECKING:
     from pyscale.studies.laws import CostLaw, ErrorLaw, Estimate, NetworkTable
+    from pyscale.studies.laws.fitting import Form
 
-FORMS = ("sum", "product")
+FORMS: tuple[Form, ...] = ("sum", "product")
 DOUBT = 0.05  # the p-value above which accuracies are called alike
 
 
@@ -49,9 +52,7 @@ def laws(
     factors = parse_factors(at)
     network = {name: factor for name in FACTORS if (factor := getattr(factors, name)) != 1}
     opened = {name: _open(name) for name in tables or PUBLISHED}
-    found = [
-        _fitted(name, networks, form, budget, network, seed) for name, networks in opened.items() for form in FORMS
-    ]
+    found = [row for name, networks in opened.items() for row in _fitted(name, networks, budget, network, seed)]
     if as_json:
         show_json(found)
         return
@@ -81,9 +82,22 @@ def _open(name: str) -> NetworkTable:
 
 
 def _fitted(
-    name: str, networks: NetworkTable, form: Any, budget: float | None, at: dict[str, float], seed: int
+    name: str, networks: NetworkTable, budget: float | None, at: dict[str, float], seed: int
+) -> list[dict[str, Any]]:
+    """Both laws of a table's errors, what they say is best to scale, and of equal shares; or why there is none."""
+    cost = cache(lambda: networks.cost_law(seed=seed))  # counted once for both, and not where there is no law
+    return [_in_form(name, networks, form, cost, budget, at, seed) for form in FORMS]
+
+
+def _in_form(
+    name: str,
+    networks: NetworkTable,
+    form: Form,
+    cost: Callable[[], CostLaw],
+    budget: float | None,
+    at: dict[str, float],
+    seed: int,
 ) -> dict[str, Any]:
-    """A law of a table's errors, what it says is best to scale, and of equal shares; or why there is none."""
     from pyscale.studies.laws import fit_error_law
 
     row: dict[str, Any] = {"table": name, "source": networks.source, "networks": len(networks), "form": form}
@@ -95,9 +109,8 @@ def _fitted(
         row["exponents"] = {dimension: _plain(value) for dimension, value in error.exponents.items()}
         row |= {"aic": error.aic, "at_bound": list(error.at_bound)}
         row["notes"] = _notes(networks, error)
-        cost = networks.cost_law(seed=seed)
-        row["cost_exponents"] = {dimension: _plain(value) for dimension, value in cost.exponents.items()}
-        row |= _judged(error, cost, budget, at)
+        row["cost_exponents"] = {dimension: _plain(value) for dimension, value in cost().exponents.items()}
+        row |= _judged(error, cost(), budget, at)
     except ValueError as reason:
         row["refused"] = str(reason)
     return row
