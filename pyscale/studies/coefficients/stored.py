@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyscale.studies.coefficients.searching import CANDIDATES, PLAN_FILE, RESULT
 from pyscale.studies.coefficients.space import Candidate, SearchSpace
 from pyscale.studies.coefficients.training import Run, run_record
 from pyscale.train import Accuracy, Recipe
+from pyscale.train.accuracy import ClassCount
 
 
 def open_search(folder: str | Path) -> SearchResult:
@@ -23,7 +25,7 @@ def open_search(folder: str | Path) -> SearchResult:
         folder: What :func:`search` was given as ``out``.
 
     Returns:
-        The result, equal to the one that the search returned.
+        The result as the search returned it; of the recipe, how long candidates were trained is in their runs.
 
     Raises:
         FileNotFoundError: The folder holds no search, or none that is finished.
@@ -52,9 +54,7 @@ def _result(folder: Path, found: dict[str, Any]) -> SearchResult:
         Outcome(candidate, _runs(folder, candidate, asked, row["rungs"])) for row, candidate in rows if row["rank"]
     )
     skipped = tuple(candidate for row, candidate in rows if not row["rank"])
-    every = sorted(
-        (candidate for _, candidate in rows), key=lambda c: (c.bases.depth, c.bases.width, c.bases.resolution)
-    )
+    every = sorted((candidate for _, candidate in rows), key=lambda candidate: astuple(candidate.bases))
     plan = SearchPlan(
         space=space,
         strategy=asked["strategy"],
@@ -69,8 +69,13 @@ def _result(folder: Path, found: dict[str, Any]) -> SearchResult:
         digest=asked["data"]["digest"],
         search_seed=asked["search_seed"],
     )
-    test = tuple(Accuracy(accuracy["correct"], accuracy["total"]) for accuracy in found["test"])
+    test = tuple(_accuracy(accuracy) for accuracy in found["test"])
     return SearchResult(plan, outcomes, skipped, test, found["confidence"], folder)
+
+
+def _accuracy(values: dict[str, Any]) -> Accuracy:
+    counts = tuple(ClassCount(**count) for count in values["per_class"])
+    return Accuracy(values["correct"], values["total"], counts, values["confidence"], values["method"])
 
 
 def _candidate(space: SearchSpace, row: dict[str, Any]) -> Candidate:
