@@ -217,10 +217,9 @@ def test_laws_are_fitted_to_published_tables():
 
 
 def test_laws_do_not_judge_budgets_that_no_network_is_near():
-    for budget in ("4", "1e9", "0.001"):
-        printed = run("laws", "mobilenet_v1", "--budget", budget).stdout
-        assert printed.count("not tested: the budget lies outside the observed networks") == 2
-        assert "predicted to err" not in printed
+    printed = run("laws", "mobilenet_v1", "--budget", "1e9").stdout
+    assert printed.count("not tested: the budget lies outside the observed networks") == 2
+    assert "predicted to err" not in printed
     (shares,) = json.loads(run("laws", "mobilenet_v1", "--budget", "4", "--json").stdout)[0]["equal_shares"]
     assert shares["tested"] is False
 
@@ -247,7 +246,9 @@ def test_laws_are_fitted_to_a_study_of_ones_own(tmp_path):
     assert both[0]["best_dimension"]["best"] == "resolution"
     assert [shares["tested"] for shares in both[0]["equal_shares"]] == [True, True]
     (tmp_path / "networks.csv").write_text(columns + "\n".join(rows[:3]) + "\n")
-    assert "different values" in run("laws", tmp_path).stdout
+    assert "not tested: the law knows width alone" in run("laws", tmp_path).stdout
+    (tmp_path / "networks.csv").write_text(columns + "\n".join(rows[:4]) + "\n")
+    assert "4 points are fewer than the law's 5 parameters" in run("laws", tmp_path).stdout
     assert "no /" in run("laws", tmp_path.parent, code=2).stderr
 
 

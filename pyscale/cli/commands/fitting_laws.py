@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pyscale.studies.laws.fitting import Form
 
 FORMS: tuple[Form, ...] = ("sum", "product")
+_FEW = 2  # networks for each parameter, below which a bootstrap of residuals is too sure of itself
+_ANY = 4.0  # budget: where none can be tested, the answer says why
 DOUBT = 0.05  # the p-value above which accuracies are called alike
 
 
@@ -121,7 +123,7 @@ def _judged(error: ErrorLaw, cost: CostLaw, budget: float | None, at: dict[str, 
     from pyscale.studies.laws import best_dimension, equal_shares, usual_budgets
 
     best = best_dimension(error, cost, **at)
-    budgets = usual_budgets(error, cost) if budget is None else (budget,)
+    budgets = (usual_budgets(error, cost) or (_ANY,)) if budget is None else (budget,)
     verdicts = [equal_shares(error, cost, one) for one in budgets]
     return {
         "best_dimension": {**asdict(best), "text": str(best)},
@@ -132,6 +134,11 @@ def _judged(error: ErrorLaw, cost: CostLaw, budget: float | None, at: dict[str, 
 def _notes(networks: NetworkTable, error: ErrorLaw) -> list[str]:
     """What keeps a law from being believed."""
     notes = []
+    if len(error.theta) < error.points < _FEW * len(error.theta):
+        notes.append(
+            f"{error.points} networks are hardly more than the law's {len(error.theta)} parameters: its intervals, and "
+            "all that rests on them, come out too narrow"
+        )
     if error.at_bound:
         notes.append(f"of {', '.join(error.at_bound)} these points say no more than that they are at a bound")
     alike = networks.alike()
@@ -150,8 +157,6 @@ def _text(row: dict[str, Any]) -> str:
     else:
         parts.append(f"{row['best_dimension']['text']}.")
         parts += [verdict["text"] for verdict in row["equal_shares"]]
-        if not row["equal_shares"]:
-            parts.append("Equal shares: not tested: their network lies outside the observed ones at every budget.")
     return "\n  ".join(parts)
 
 
