@@ -12,7 +12,7 @@ SEED_SPREAD = 0.01  # standard deviation of a network's true accuracy from seed 
 SHORT, LONG = 18, 180  # epochs of three candidates from six seeds: one and ten each
 
 
-def searched(monkeypatch, family, budget, truth, out):
+def searched(monkeypatch, family, budget, truth, out, **options):
     """A search whose networks answer rightly as often as ``truth(family, bases, epochs)`` says, give or take a seed."""
 
     def run(trainer, candidate, rung, seed):
@@ -26,7 +26,7 @@ def searched(monkeypatch, family, budget, truth, out):
 
     monkeypatch.setattr(CandidateTrainer, "run", run)
     monkeypatch.setattr(CandidateTrainer, "tested", lambda *_: Accuracy(300, 359))
-    return search(family, digits(), budget=budget, seeds=range(6), image_size=8, step=0.2, out=out)
+    return search(family, digits(), budget=budget, seeds=range(6), image_size=8, step=0.2, out=out, **options)
 
 
 def wide_first_then_deep(family, bases, epochs):

@@ -67,6 +67,16 @@ def test_a_finished_search_is_read_back_whole(searches):
         assert (read.differences, read.test) == (result.differences, result.test)
 
 
+@pytest.mark.parametrize("options", [{"strategy": "halving", "reduction": 2}, {"strategy": "tpe", "trials": 3}])
+def test_every_strategy_is_read_back(options, monkeypatch, tmp_path):
+    result = searched(monkeypatch, "cifar_resnet8", LONG, always_wide, tmp_path, **options)
+    read = open_search(tmp_path)
+    assert read.to_dict() == result.to_dict()
+    assert read.plan.candidates == result.plan.candidates
+    assert [len(outcome.rungs) for outcome in read.outcomes] == [len(outcome.rungs) for outcome in result.outcomes]
+    assert str(read.plan) == str(result.plan)
+
+
 def test_the_command_compares_folders(searches):
     results = searches(wide_first_then_deep)
     folders = [str(result.out) for result in results.values()]
