@@ -150,9 +150,7 @@ class SearchComparison:
                     f"{', '.join(pair.differ) or 'nothing'}: each one's are worse in the other"
                 )
         if not self.depends:
-            lines.append(
-                "in no two searches is each one's best worse in the other: that the best bases change is not shown"
-            )
+            lines.append("that the best bases change is not shown: in no two searches is each one's worse in the other")
         return "\n".join(lines)
 
 
