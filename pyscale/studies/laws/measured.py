@@ -53,10 +53,10 @@ def study_table(study: StudyResult | str | Path) -> NetworkTable:
         raise ValueError(f"study: {source} has no baseline among its networks")
     numbers = [_numbers(row, source) for row in scaled]
     first = _numbers(base, source)
-    columns = {key: tuple(row[key] / first[key] for row in numbers) for key in DIMENSIONS}
+    depth, width, resolution = (tuple(row[key] / first[key] for row in numbers) for key in DIMENSIONS)
     accuracies, macs = (tuple(row[key] for row in numbers) for key in ("accuracy", "macs"))
     pictures = int(first["test_pictures"])
-    return NetworkTable(name, source, **columns, top1=accuracies, macs=macs, pictures=pictures)
+    return NetworkTable(name, source, depth, width, resolution, accuracies, macs, pictures=pictures)
 
 
 def _read(path: Path) -> list[dict[str, str]]:
