@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +52,9 @@ def laws(
     factors = parse_factors(at)
     network = {name: factor for name in FACTORS if (factor := getattr(factors, name)) != 1}
     opened = {name: _open(name) for name in tables or PUBLISHED}
-    found = [row for name, networks in opened.items() for row in _fitted(name, networks, budget, network, seed)]
+    found = [
+        _fitted(name, networks, form, budget, network, seed) for name, networks in opened.items() for form in FORMS
+    ]
     if as_json:
         show_json(found)
         return
@@ -84,22 +84,9 @@ def _open(name: str) -> NetworkTable:
 
 
 def _fitted(
-    name: str, networks: NetworkTable, budget: float | None, at: dict[str, float], seed: int
-) -> list[dict[str, Any]]:
-    """Both laws of a table's errors, what they say is best to scale, and of equal shares; or why there is none."""
-    cost = cache(lambda: networks.cost_law(seed=seed))  # counted once for both, and not where there is no law
-    return [_in_form(name, networks, form, cost, budget, at, seed) for form in FORMS]
-
-
-def _in_form(
-    name: str,
-    networks: NetworkTable,
-    form: Form,
-    cost: Callable[[], CostLaw],
-    budget: float | None,
-    at: dict[str, float],
-    seed: int,
+    name: str, networks: NetworkTable, form: Form, budget: float | None, at: dict[str, float], seed: int
 ) -> dict[str, Any]:
+    """A law of a table's errors, what it says is best to scale, and of equal shares; or why there is none."""
     from pyscale.studies.laws import fit_error_law
 
     row: dict[str, Any] = {"table": name, "source": networks.source, "networks": len(networks), "form": form}
@@ -111,8 +98,9 @@ def _in_form(
         row["exponents"] = {dimension: _plain(value) for dimension, value in error.exponents.items()}
         row |= {"aic": error.aic, "at_bound": list(error.at_bound)}
         row["notes"] = _notes(networks, error)
-        row["cost_exponents"] = {dimension: _plain(value) for dimension, value in cost().exponents.items()}
-        row |= _judged(error, cost(), budget, at)
+        cost = networks.cost_law(seed=seed)
+        row["cost_exponents"] = {dimension: _plain(value) for dimension, value in cost.exponents.items()}
+        row |= _judged(error, cost, budget, at)
     except ValueError as reason:
         row["refused"] = str(reason)
     return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class NetworkTable:
             ValueError: The table's own networks are too few, or grow together.
         """
         if self.counted_as is not None:
-            return counted_cost_law(self.counted_as, dimensions=tuple(self.factors))
+            return _counted(self.counted_as, tuple(self.factors))
         return fit_cost_law(self.macs, self.factors, seed=seed)
 
     def joined(self, other: NetworkTable, name: str | None = None) -> NetworkTable:
@@ -99,3 +100,9 @@ class NetworkTable:
 
     def __len__(self) -> int:
         return len(self.top1)
+
+
+@cache
+def _counted(family: str, dimensions: tuple[str, ...]) -> CostLaw:
+    """The law of a family's counts, which take seconds and never change."""
+    return counted_cost_law(family, dimensions=dimensions)
