@@ -86,7 +86,8 @@ def best_dimension(error: ErrorLaw, cost: CostLaw, **factors: float) -> BestDime
         The gains with their intervals, and the dimension that gains most.
 
     Raises:
-        ValueError: The laws' dimensions differ, an exponent of cost is not positive, or a factor makes no sense.
+        ValueError: The laws' dimensions differ, an exponent of cost is not positive, or a factor makes no sense or is
+            so far outside the observed ones that the law would have more than all answers wrong.
     """
     k, k_draws = cost_exponents(error, cost)
     logs = log_factors(error.dimensions, factors)
@@ -95,7 +96,7 @@ def best_dimension(error: ErrorLaw, cost: CostLaw, **factors: float) -> BestDime
     best = int(value.argmax())
     return BestDimension(
         at=named(error, np.exp(logs)),
-        error=error.predict(**factors),
+        error=_possible(error, factors),
         gains=_estimates(error, value, drawn),
         best=error.dimensions[best],
         support=float((drawn.argmax(axis=1) == best).mean()) if len(drawn) else math.nan,
@@ -120,7 +121,8 @@ def best_split(error: ErrorLaw, cost: CostLaw, budget: float, *, bounds: Bounds 
         The split. Its intervals come from the optimum of every bootstrap draw.
 
     Raises:
-        ValueError: The laws' dimensions differ, the budget is not positive, or no factors within the bounds cost it.
+        ValueError: The laws' dimensions differ, the budget is not positive, or no factors within the bounds cost it, or
+            none that by the law has any answers right.
     """
     k, k_draws = cost_exponents(error, cost)
     target = log_budget(budget)
@@ -141,7 +143,7 @@ def best_split(error: ErrorLaw, cost: CostLaw, budget: float, *, bounds: Bounds 
         budget=float(budget),
         factors=factors,
         shares=_estimates(error, *shares),
-        error=error.predict(**{name: factor.value for name, factor in factors.items()}),
+        error=_possible(error, {name: factor.value for name, factor in factors.items()}),
         at_bound=tuple(
             name
             for name, v, *ends in zip(error.dimensions, u, low, high, strict=True)
@@ -164,6 +166,19 @@ def cost_exponents(error: ErrorLaw, cost: CostLaw) -> tuple[Array, Array]:
         return k, np.tile(k, (len(error.draws), 1))
     columns = [1 + cost.dimensions.index(name) for name in error.dimensions]
     return k, cost.draws[np.arange(len(error.draws)) % len(cost.draws)][:, columns]
+
+
+def _possible(error: ErrorLaw, factors: Mapping[str, float]) -> Estimate:
+    """Return the error of a network; ValueError where the law, followed too far, has more than all answers wrong."""
+    found = error.predict(**factors)
+    if found.value > 1:
+        network = ", ".join(f"{name} {factor:.3g}" for name, factor in factors.items())
+        observed = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in error.ranges.items())
+        raise ValueError(
+            f"factors: {network} is too far from the observed networks ({observed}): the law would have "
+            f"{found.value:.0%} of the answers wrong"
+        )
+    return found
 
 
 def _points(gain: Estimate) -> str:

@@ -126,6 +126,18 @@ def test_budgets_that_are_none_are_refused(fitted, budget):
         laws.equal_shares(*fitted, budget)
 
 
+def test_no_error_above_all_answers_is_predicted(fitted):
+    error, cost = fitted
+    with pytest.raises(
+        ValueError, match=r"factors: width 0\.001 is too far from .* \(width 0\.25 to 1"
+    ):
+        laws.best_dimension(error, cost, width=0.001)
+    everywhere = dict.fromkeys(error.dimensions, (1e-4, 1))
+    with pytest.raises(ValueError, match="too far from the observed networks"):
+        laws.best_split(error, cost, 1e-6, bounds=everywhere)
+    assert laws.best_dimension(error, cost, width=0.2).extrapolated
+
+
 def test_a_budget_whose_shares_are_no_numbers_is_refused(fitted):
     tiny = laws.fit_cost_law([1, 2**0.01, 2**0.02], {"width": [1, 2, 1], "resolution": [1, 1, 2]})
     with pytest.raises(ValueError, match=r"budget is 1e\+200, whose equal shares are factors too far from 1"):
