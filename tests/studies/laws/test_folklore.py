@@ -128,9 +128,7 @@ def test_budgets_that_are_none_are_refused(fitted, budget):
 
 def test_no_error_above_all_answers_is_predicted(fitted):
     error, cost = fitted
-    with pytest.raises(
-        ValueError, match=r"factors: width 0\.001 is too far from .* \(width 0\.25 to 1"
-    ):
+    with pytest.raises(ValueError, match=r"factors: width 0\.001 is too far from .* \(width 0\.25 to 1"):
         laws.best_dimension(error, cost, width=0.001)
     everywhere = dict.fromkeys(error.dimensions, (1e-4, 1))
     with pytest.raises(ValueError, match="too far from the observed networks"):
