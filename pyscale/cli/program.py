@@ -11,14 +11,15 @@ from pyscale.cli.commands import (
     budgeting,
     comparing,
     comparing_many,
+    comparing_searches,
     comparing_weights,
     compressing,
     demonstration,
     diagnosis,
     evaluating,
+    fitting_laws,
     profiling,
     pruning,
-    published_laws,
     searching,
     storing,
     studying,
@@ -66,9 +67,10 @@ program.command("extract")(storing.extract)
 program.command("compare-stores")(storing.compare_stores)
 program.command("train")(training.train)
 program.command("search")(searching.search)
+program.command("compare-searches")(comparing_searches.compare_searches)
 program.command("profile")(profiling.profile)
 program.command("scale-to")(budgeting.scale_to)
 program.command("prune")(pruning.prune)
 program.command("deep-compress")(compressing.deep_compress)
-program.command("laws")(published_laws.laws)
+program.command("laws")(fitting_laws.laws)
 program.command("doctor")(diagnosis.doctor)

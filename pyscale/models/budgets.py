@@ -121,6 +121,13 @@ class _Family:
     def architecture(self, s: float) -> Architecture:
         return self.base.scaled(self.scaling(s))
 
+    def held_by(self) -> str:
+        """That the limit on the image is what stops the rule, where it scales nothing but resolution; or nothing."""
+        if self.max_resolution is None or self.shares.depth + self.shares.width:
+            return ""
+        side = round(self.max_resolution * self.base.image_size)
+        return f", because max_image_size is {side} and the rule scales nothing but resolution"
+
     def cost(self, s: float) -> float:
         """What the network at ``s`` costs, found out once for each architecture."""
         architecture = self.architecture(s)
@@ -140,8 +147,8 @@ class _Family:
         while self.cost(s) <= budget:
             if s == _LARGEST:
                 raise ValueError(
-                    f"{quantity}: expected less than {self.cost(s):.9g}, what the rule reaches at s = {_LARGEST:.0f}; "
-                    f"got {budget:.9g}"
+                    f"{quantity}: expected less than {self.cost(s):.9g}, what the rule reaches at s = {_LARGEST:.0f}"
+                    f"{self.held_by()}; got {budget:.9g}"
                 )
             s *= 2
         while self.cost(s / 2) > budget:

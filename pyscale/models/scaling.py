@@ -90,6 +90,8 @@ def compound(
         depth, width, resolution = (base**exponent for base, exponent in zip(bases, exponents, strict=True))
     except OverflowError as error:
         raise ValueError(f"phi: {phi!r} overflows a scaling factor with bases {bases}") from error
+    if 0.0 in (depth, width, resolution):
+        raise ValueError(f"phi: {phi!r} makes a scaling factor 0 with bases {bases}; expected one nearer to 0")
     if max_resolution is not None:
         resolution = min(resolution, positive("max_resolution", max_resolution))
     return Scaling(depth, width, resolution)

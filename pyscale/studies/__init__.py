@@ -18,6 +18,7 @@ from pyscale.studies.coefficients.comparing import SearchComparison, compare_sea
 from pyscale.studies.coefficients.planning import SearchPlan, search_plan
 from pyscale.studies.coefficients.results import SearchResult
 from pyscale.studies.coefficients.searching import search
+from pyscale.studies.coefficients.stored import open_search
 from pyscale.studies.compression_plans import PLANS, CompressionPlan
 from pyscale.studies.deep_compression import DeeplyCompressed, Stage, compress_deeply
 from pyscale.studies.demonstration import demo, demo_study
@@ -68,6 +69,7 @@ __all__ = [
     "findings",
     "laws",
     "match_layers",
+    "open_search",
     "run",
     "search",
     "search_plan",

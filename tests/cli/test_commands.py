@@ -258,7 +258,48 @@ def test_laws_are_fitted_to_published_tables():
     assert [row["form"] for row in both] == ["sum", "product"]
     assert both[0]["networks"] == 16
     assert both[0]["exponents"]["width"]["low"] < both[0]["exponents"]["width"]["value"] < 2
-    assert "The rule loses" in both[0]["verdict"]
+    (shares,) = both[0]["equal_shares"]
+    assert (shares["tested"], shares["budget"]) == (True, pytest.approx(0.25))
+    assert "The rule loses" in shares["text"]
+    assert both[0]["best_dimension"]["best"] == "width"
+    narrow = json.loads(run("laws", "mobilenet_v1", "--at", "resolution=0.6", "--json").stdout)[0]["best_dimension"]
+    assert (narrow["best"], narrow["at"]["resolution"]) == ("resolution", pytest.approx(0.6))
+
+
+def test_laws_do_not_judge_budgets_that_no_network_is_near():
+    printed = run("laws", "mobilenet_v1", "--budget", "1e9").stdout
+    assert printed.count("not tested: the budget lies outside the observed networks") == 2
+    assert "predicted to err" not in printed
+    (shares,) = json.loads(run("laws", "mobilenet_v1", "--budget", "4", "--json").stdout)[0]["equal_shares"]
+    assert shares["tested"] is False
+
+
+@pytest.mark.parametrize("budget", ["-1", "nan", "inf", "0", "1"])
+def test_a_budget_that_is_none_is_wrong_usage(budget):
+    result = run("laws", "--budget", budget, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("pyscale: budget")
+    assert result.stderr.count("\n") == 1
+
+
+def test_laws_are_fitted_to_a_study_of_ones_own(tmp_path):
+    columns = "network,role,kind,depth,width,resolution,accuracy,macs,test_pictures\n"
+    points = [(1, 1), (0.5, 1), (2, 1), (1, 0.5), (1, 2), (2, 2), (0.5, 0.5)]
+    errors = [0.05 + 0.1 * w**-0.9 + 0.1 * r**-1.3 for w, r in points]
+    rows = [
+        f"n{i},{'variant' if i else 'baseline'},scaled,1,{w},{r},{1 - e},{w**2 * r**2},9999"
+        for i, ((w, r), e) in enumerate(zip(points, errors, strict=True))
+    ]
+    (tmp_path / "networks.csv").write_text(columns + "\n".join(rows) + "\n")
+    both = json.loads(run("laws", tmp_path, "--json").stdout)
+    assert both[0]["exponents"]["resolution"]["value"] == pytest.approx(1.3, rel=1e-3)
+    assert both[0]["best_dimension"]["best"] == "resolution"
+    assert [shares["tested"] for shares in both[0]["equal_shares"]] == [True, True]
+    (tmp_path / "networks.csv").write_text(columns + "\n".join(rows[:3]) + "\n")
+    assert "not tested: the law knows width alone" in run("laws", tmp_path).stdout
+    (tmp_path / "networks.csv").write_text(columns + "\n".join(rows[:4]) + "\n")
+    assert "4 points are fewer than the law's 5 parameters" in run("laws", tmp_path).stdout
+    assert "no /" in run("laws", tmp_path.parent, code=2).stderr
 
 
 def test_laws_say_why_there_is_none():

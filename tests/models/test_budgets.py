@@ -185,7 +185,11 @@ def test_measuring_leaves_random_state_as_it_was_and_runs_on_the_device_asked_fo
             ValueError,
             "activations: expected less than 2359296, what .* at s = 1024; got",
         ),
-        ({"macs": 1e9, "rule": "r", "max_image_size": 40}, ValueError, "macs: expected less than .* at s = 1024"),
+        (
+            {"macs": 1e9, "rule": "r", "max_image_size": 40},
+            ValueError,
+            "macs: expected less than .* at s = 1024, because max_image_size is 40 and",
+        ),
         ({"parameters": 1e6, "rule": "r"}, ValueError, "parameters: the rule scales nothing but resolution"),
         ({"macs": 1e6, "rule": "x"}, ValueError, "rule: unknown rule 'x'"),
         ({"macs": 1e6, "num_classes": 0}, ValueError, "num_classes: expected at least 1, got 0"),

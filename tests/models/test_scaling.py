@@ -50,7 +50,7 @@ def test_compound_takes_one_exponent_or_three():
         ({"phi": (1, "2", 3)}, TypeError, "phi: expected a number, got '2'"),
         ({"phi": math.nan}, ValueError, "phi: expected a finite number"),
         ({"phi": 1e6}, ValueError, "phi: .* overflows"),
-        ({"phi": -1e6}, ValueError, "depth: expected a positive number, got 0.0"),
+        ({"phi": -1e6}, ValueError, "phi: -1000000.0 makes a scaling factor 0 with bases .*; expected one nearer to 0"),
         ({"phi": 1, "alpha": 0}, ValueError, "alpha: expected a positive number"),
         ({"phi": 1, "gamma": "1"}, TypeError, "gamma: expected a number"),
     ],

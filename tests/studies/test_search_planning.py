@@ -111,18 +111,31 @@ def test_only_an_open_ended_schedule_is_gone_on_with():
         ({"budget": -1}, "budget: expected a positive number"),
         ({"seeds": (0,)}, "seeds must be at least 2 different ones"),
         ({"seeds": (1, 1)}, "seeds must be at least 2 different ones"),
+        ({"held_out": 1.5}, "held_out must lie between 0 and 1, a share of the training pictures, got 1.5"),
         ({"strategy": "random"}, "strategy must be one of .*'random'"),
         ({"unit": "hours"}, "unit must be one of .*'hours'"),
         ({"reduction": 1}, "reduction must be an int of at least 2"),
         ({"trials": 1.5}, "trials must be an int of at least 2"),
         ({"cost_tolerance": 0.001}, r"no network of the grid costs 2 .* the nearest, .*, costs"),
         ({"growth": 1.09, "tolerance": 0.001}, "no grid point"),
-        ({"held_out": 1.0}, "fraction must lie between 0 and 1"),
+        ({"held_out": 1.0}, "held_out must lie between 0 and 1"),
         ({"lr": -1}, "lr must be"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
+        plan(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, r"seeds must be a sequence of at least 2 different ints, such as \(0, 1, 2\), got 0"),
+        ({"held_out": "0.2"}, "held_out: expected a number, got '0.2'"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named(changes, message):
+    with pytest.raises(TypeError, match=message):
         plan(**changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import product
 
 import pytest
@@ -114,6 +115,24 @@ def test_counting_the_same_point_twice_gives_the_same_candidate():
 def test_a_space_that_makes_no_sense_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         space(**changes)
+
+
+@given(
+    step=st.sampled_from([0.05, 0.1, 0.25]),
+    tolerance=st.floats(0.01, 0.4),
+    growth=st.floats(1.1, 5),
+)
+def test_a_grid_is_as_large_as_expected(step, tolerance, growth):
+    made = space(step=step, tolerance=tolerance, growth=growth)
+    assert len(made.grid()) == pytest.approx(made._expected_points(), abs=4)  # points within rounding of a surface
+
+
+@pytest.mark.parametrize("changes", [{"step": 1e-5}, {"step": 1e-9}, {"growth": 1e6}, {"step": 1e-3, "tolerance": 0.1}])
+def test_a_grid_too_fine_to_list_is_refused_at_once(changes):
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"step: .* makes a grid of about .* candidates .*; expected at most 20000"):
+        space(**changes).grid()
+    assert time.process_time() - started < 2
 
 
 def test_a_baseline_wants_a_scaling():

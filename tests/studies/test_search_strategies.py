@@ -253,7 +253,19 @@ def test_bases_stand_where_the_network_that_they_round_to_stands():
     dear = searched({1.2: 0.7}, [point(1.2), point(1.0, skipped="costs 3 times")])
     compared = compare_searches({"a": here, "b": dear})
     assert compared.transfers[0].standing == "misses the cost"
-    assert compared.depends
+    assert compared.missed == compared.transfers[:1]
+    assert not compared.worse
+    assert not compared.depends, "rounding is no accuracy"
+
+
+def test_a_winner_that_loses_elsewhere_may_have_won_by_luck():
+    """The one search can't tell its two apart, the other can: the same bases may be best in both."""
+    unsure, sure = searched({1.0: 0.6, 1.1: 0.601}), searched({1.0: 0.9, 1.1: 0.5})
+    compared = compare_searches({"unsure": unsure, "sure": sure})
+    assert [transfer.standing for transfer in compared.transfers] == ["worse", "not distinguishable"]
+    assert [pair.outlook for pair in compared.pairs] == ["worse one way"]
+    assert len(compared.worse) == 1
+    assert not compared.depends
 
 
 def test_one_search_is_no_comparison():

@@ -73,3 +73,15 @@ def test_the_demo_scales_each_dimension_and_all():
         "higher-resolution": Scaling(resolution=2**0.5),
         "compound": Scaling(1.2, 1.1, 1.15),
     }
+
+
+def test_its_networks_can_be_given_to_a_law(miniature):
+    """From the result as from its folder."""
+    from pyscale.studies import laws
+
+    table, read = laws.study_table(miniature), laws.study_table(miniature.out)
+    for name in ("depth", "width", "resolution", "top1", "macs", "pictures"):
+        assert getattr(table, name) == getattr(read, name)
+    assert table.name == miniature.study.title
+    assert table.top1 == tuple(member.trained.accuracy.value for member in miniature.members)
+    assert table.pictures == miniature.baseline.trained.accuracy.total

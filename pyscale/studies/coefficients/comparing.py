@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyscale.comparison.dependencies import import_report_dependency
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Standing = Literal["best", "not distinguishable", "worse", "misses the cost", "not tried"]
+Outlook = Literal["reversed", "worse one way", "misses the cost", "not tried", "not distinguishable", "same"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,25 @@ class Transfer:
         return f"{self.name}, best of {self.best_of}: in {self.standing_in} {self.standing}{by}"
 
 
+@dataclass(frozen=True)
+class Pairing:
+    """Two searches beside one another.
+
+    Attributes:
+        searches: Their labels.
+        differ: In what their plans differ: "family", "budget" (or its unit), "data", "recipe", "seeds", ...
+        outlook: ``"reversed"``: the best bases of each are worse in the other, beyond what seeds and pictures explain,
+            so that no bases are best in both. ``"worse one way"``: those of one are worse in the other, whose own may
+            be best in both. ``"misses the cost"``: neither, and those of one are no candidate of the other after
+            rounding, so that nothing is known of their accuracy there. ``"not tried"`` and ``"not distinguishable"``:
+            as in :class:`Transfer`; ``"same"``: one and the same bases.
+    """
+
+    searches: tuple[str, str]
+    differ: tuple[str, ...]
+    outlook: Outlook
+
+
 @dataclass(frozen=True, eq=False)
 class SearchComparison:
     """What several searches found, and whether it carries over.
@@ -54,9 +76,43 @@ class SearchComparison:
     transfers: tuple[Transfer, ...]
 
     @property
+    def missed(self) -> tuple[Transfer, ...]:
+        """Best bases that are no candidate elsewhere because rounding gives them another cost: nothing of accuracy."""
+        return tuple(transfer for transfer in self.transfers if transfer.standing == "misses the cost")
+
+    @property
+    def worse(self) -> tuple[Transfer, ...]:
+        """Best bases that are less accurate than the best elsewhere, beyond what seeds and pictures explain."""
+        return tuple(transfer for transfer in self.transfers if transfer.standing == "worse")
+
+    @cached_property
+    def pairs(self) -> tuple[Pairing, ...]:
+        """Every two searches once."""
+        standing = {(transfer.best_of, transfer.standing_in): transfer.standing for transfer in self.transfers}
+        return tuple(
+            Pairing(
+                (one, other),
+                _differing(self.results[one], self.results[other]),
+                _outlook({standing[one, other], standing[other, one]}),
+            )
+            for one, other in combinations(self.results, 2)
+        )
+
+    @property
     def depends(self) -> bool:
-        """Whether some search's best bases are worse in another, or no candidate there, beyond doubt."""
-        return any(transfer.standing in ("worse", "misses the cost") for transfer in self.transfers)
+        """Whether the best bases change from one search to another, beyond what seeds and pictures explain.
+
+        That is, whether some two searches are ``"reversed"``. One way alone is not enough: the winner of the one may
+        have been picked by luck among equals, and the other's be as good there. Missed costs are not counted at all:
+        they tell of rounding.
+        """
+        return any(pair.outlook == "reversed" for pair in self.pairs)
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """What alone differs between two searches that are ``"reversed"``, such as ("budget", "family")."""
+        reasons = {pair.differ[0] for pair in self.pairs if pair.outlook == "reversed" and len(pair.differ) == 1}
+        return tuple(sorted(reasons))
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a search: its best bases, their accuracy, and how many others can't be told apart from them.
@@ -73,11 +129,29 @@ class SearchComparison:
         return {
             "searches": [_row(label, result) for label, result in self.results.items()],
             "transfers": [asdict(transfer) for transfer in self.transfers],
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "missed": len(self.missed),
+            "worse": len(self.worse),
             "depends": self.depends,
+            "depends_on": list(self.depends_on),
         }
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.transfers))
+        n = len(self.transfers)
+        lines = [
+            *map(str, self.transfers),
+            f"cost: {len(self.missed)} of {n} miss it elsewhere, where they round to other networks",
+            f"accuracy: {len(self.worse)} of {n} are worse elsewhere beyond what seeds and pictures explain",
+        ]
+        for pair in self.pairs:
+            if pair.outlook == "reversed":
+                lines.append(
+                    f"the best bases change between {' and '.join(pair.searches)}, which differ in "
+                    f"{', '.join(pair.differ) or 'nothing'}: each one's are worse in the other"
+                )
+        if not self.depends:
+            lines.append("that the best bases change is not shown: in no two searches is each one's worse in the other")
+        return "\n".join(lines)
 
 
 def compare_searches(results: Mapping[str, SearchResult]) -> SearchComparison:
@@ -118,6 +192,36 @@ def _transfer(label: str, found: Candidate, other: str, there: SearchResult) -> 
                 label, found.name, other, "worse" if difference.distinguishable else "not distinguishable", behind
             )
     return Transfer(label, found.name, other, "not tried" if skipped is None else "misses the cost")
+
+
+def _outlook(standings: set[Standing]) -> Outlook:
+    """What the standings of two searches' best bases in one another come to."""
+    if standings == {"worse"}:
+        return "reversed"
+    if "worse" in standings:
+        return "worse one way"
+    for standing in ("misses the cost", "not tried", "not distinguishable"):
+        if standing in standings:
+            return standing
+    return "same"
+
+
+def _differing(one: SearchResult, other: SearchResult) -> tuple[str, ...]:
+    """In what two plans differ, by name."""
+    mine, theirs = (_asked(result) for result in (one, other))
+    return tuple(name for name in mine if mine[name] != theirs[name])
+
+
+def _asked(result: SearchResult) -> dict[str, Any]:
+    plan = result.plan.to_dict()
+    space = plan["space"]
+    return {
+        "family": space.pop("family"),
+        "budget": (plan["budget"], plan["unit"]),
+        "data": plan["data"]["digest"],
+        **space,
+        **{name: plan[name] for name in ("strategy", "seeds", "recipe", "search_seed")},
+    }
 
 
 def _row(label: str, result: SearchResult) -> dict[str, Any]:

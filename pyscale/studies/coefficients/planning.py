@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from pyscale.models import Scaling
-from pyscale.models.scaling import positive
+from pyscale.models.scaling import finite, positive
 from pyscale.studies.coefficients.rungs import Rung, plan_rungs, rung_sizes
 from pyscale.studies.coefficients.space import Candidate, SearchSpace
 from pyscale.train import Data, Recipe
@@ -230,6 +230,8 @@ def search_plan(
     for name, count in (("reduction", reduction), ("trials", trials)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 2:
             raise ValueError(f"{name} must be an int of at least 2, got {count!r}")
+    if not 0 < finite("held_out", held_out) < 1:
+        raise ValueError(f"held_out must lie between 0 and 1, a share of the training pictures, got {held_out!r}")
     if "epochs" in changes:
         raise TypeError("epochs: the budget decides how long candidates are trained; change budget")
     space = SearchSpace(
@@ -290,7 +292,13 @@ def _grid_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
 
 
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    checked = tuple(check_seed(seed, "seeds") for seed in seeds)
+    try:
+        given = tuple(seeds)
+    except TypeError as error:
+        raise TypeError(
+            f"seeds must be a sequence of at least 2 different ints, such as (0, 1, 2), got {seeds!r}"
+        ) from error
+    checked = tuple(check_seed(seed, "seeds") for seed in given)
     if len(checked) < 2 or len(set(checked)) < len(checked):
         raise ValueError(
             f"seeds must be at least 2 different ones, or nothing is known of what a seed changes; got {seeds}"

@@ -217,10 +217,14 @@ class SearchResult:
                     "better_high": None if gain is None else gain.gain.high,
                     "distinguishable": None if gain is None else gain.distinguishable,
                     "skipped": "",
+                    "same_as": None,
                 }
             )
         blank = dict.fromkeys(rows[0])
-        rows += [{**blank, **_costs(candidate), "skipped": candidate.skipped} for candidate in self.skipped]
+        rows += [
+            {**blank, **_costs(candidate), "skipped": candidate.skipped, "same_as": candidate.same_as}
+            for candidate in self.skipped
+        ]
         return [{name: None if value != value else value for name, value in row.items()} for row in rows]  # NaN
 
     def to_dict(self) -> dict[str, Any]:

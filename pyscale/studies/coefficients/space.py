@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyscale.models import Architecture, Profile, Scaling, profile
@@ -14,6 +16,8 @@ from pyscale.models.registry import fitted
 from pyscale.models.scaling import positive
 
 _DIGITS = 4  # of a base; more would tell apart what no network does
+_MOST_POINTS = 20_000  # of a grid: each is counted as a network
+_COUNTED_SIDES = 500
 
 
 @dataclass(frozen=True)
@@ -96,19 +100,43 @@ class SearchSpace:
     def grid(self) -> list[Scaling]:
         r"""All points of the grid from 1 in steps with α β² γ² within ``tolerance`` of ``growth``.
 
+        Raises:
+            ValueError: There are more than 20 000 of them, which is found out without listing them.
+
         Example:
             >>> len(SearchSpace("cifar_resnet8", 10, 1, step=0.2).grid())
             6
         """
-        most = self.growth * (1 + self.tolerance)
-        depths, sides = ([1 + self.step * k for k in range(_steps(end, self.step))] for end in (most, math.sqrt(most)))
-        points = [
-            Scaling(*(round(base, _DIGITS) for base in (alpha, beta, gamma)))
-            for alpha in depths
-            for beta in sides
-            for gamma in sides
-        ]
-        return [p for p in points if abs(nominal(p) / self.growth - 1) <= self.tolerance * (1 + 1e-9)]
+        if (expected := self._expected_points()) > _MOST_POINTS:
+            raise ValueError(
+                f"step: {self.step:g} makes a grid of about {expected:.3g} candidates with α β² γ² within "
+                f"{self.tolerance:.0%} of {self.growth:g}; expected at most {_MOST_POINTS}: raise step or "
+                "lower tolerance"
+            )
+        least, most = (self.growth * (1 + sign * self.tolerance) for sign in (-1, 1))
+        sides = [1 + self.step * k for k in range(_steps(math.sqrt(most), self.step))]
+        points = []
+        for beta, gamma in product(sides, repeat=2):
+            area = beta**2 * gamma**2
+            first = max(0, _steps(least / area, self.step) - 2)  # two fewer: which of them are near is asked below
+            alphas = (1 + self.step * k for k in range(first, _steps(most / area, self.step) + 1))
+            points += [Scaling(*(round(base, _DIGITS) for base in (alpha, beta, gamma))) for alpha in alphas]
+        near = [p for p in points if abs(nominal(p) / self.growth - 1) <= self.tolerance * (1 + 1e-9)]
+        return sorted(near, key=_order)
+
+    def _expected_points(self) -> float:
+        """About how many points the grid has: the volume between the two surfaces in steps cubed, or exactly if few.
+
+        Over (β, γ), of at most a quarter of a million pairs, the α that lie between are counted without being listed.
+        """
+        least, most = (self.growth * (1 + sign * self.tolerance) for sign in (-1, 1))
+        steps = _steps(math.sqrt(most), self.step)
+        each = max(1, -(-steps // _COUNTED_SIDES))  # steps that one pair in each direction stands for
+        sides = 1 + self.step * np.arange(0, steps, each)
+        area = np.outer(sides**2, sides**2)
+        last = np.floor((most / area - 1) / self.step + 1e-9)
+        before = np.maximum(np.ceil((least / area - 1) / self.step - 1e-9), 0)
+        return float(np.maximum(last - before + 1, 0).sum()) * each**2
 
     def scaling(self, bases: Scaling) -> Scaling:
         """The baseline's factors times others."""

@@ -72,6 +72,11 @@ class Run:
             raise ValueError(f"not the record of a run: {error}") from error
 
 
+def run_record(folder: Path, candidate: Candidate, seed: int, epochs: int) -> Path:
+    """The file in the folder of all candidates that a finished run leaves."""
+    return folder / candidate.name / f"seed{seed}-epochs{epochs}.json"
+
+
 @dataclass(frozen=True)
 class CandidateTrainer:
     """Trains candidates of a plan in folders of their own, or takes up what is there.
@@ -96,7 +101,7 @@ class CandidateTrainer:
         Raises:
             ValueError: If its folder holds something else.
         """
-        record = self.folder / candidate.name / f"seed{seed}-epochs{rung.epochs}.json"
+        record = run_record(self.folder, candidate, seed, rung.epochs)
         if record.is_file():
             try:
                 return Run.from_json(record.read_text())

@@ -41,8 +41,14 @@ class BestDimension:
     extrapolated: bool
 
     def __str__(self) -> str:
-        gains = ", ".join(f"{name} {gain}" for name, gain in self.gains.items())
-        return f"{self.best} is the best dimension to scale (in {self.support:.0%} of draws); gains: {gains}"
+        at = ", ".join(f"{name} {factor:.3g}" for name, factor in self.at.items())
+        gains = ", ".join(f"{name} {_points(gain)}" for name, gain in self.gains.items())
+        sure = "no residuals say how surely" if math.isnan(self.support) else f"in {self.support:.0%} of draws"
+        beyond = ", extrapolated: outside the observed networks" if self.extrapolated else ""
+        return (
+            f"At {at}{beyond}: {self.best} is the best dimension to scale ({sure}); points of error that the cost "
+            f"raised by 1 % takes off: {gains}"
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ def best_dimension(error: ErrorLaw, cost: CostLaw, **factors: float) -> BestDime
         The gains with their intervals, and the dimension that gains most.
 
     Raises:
-        ValueError: The laws' dimensions differ, an exponent of cost is not positive, or a factor makes no sense.
+        ValueError: The laws' dimensions differ, an exponent of cost is not positive, or a factor makes no sense or is
+            so far outside the observed ones that the law would have more than all answers wrong.
     """
     k, k_draws = cost_exponents(error, cost)
     logs = log_factors(error.dimensions, factors)
@@ -89,7 +96,7 @@ def best_dimension(error: ErrorLaw, cost: CostLaw, **factors: float) -> BestDime
     best = int(value.argmax())
     return BestDimension(
         at=named(error, np.exp(logs)),
-        error=error.predict(**factors),
+        error=_possible(error, factors),
         gains=_estimates(error, value, drawn),
         best=error.dimensions[best],
         support=float((drawn.argmax(axis=1) == best).mean()) if len(drawn) else math.nan,
@@ -114,7 +121,8 @@ def best_split(error: ErrorLaw, cost: CostLaw, budget: float, *, bounds: Bounds 
         The split. Its intervals come from the optimum of every bootstrap draw.
 
     Raises:
-        ValueError: The laws' dimensions differ, the budget is not positive, or no factors within the bounds cost it.
+        ValueError: The laws' dimensions differ, the budget is not positive, or no factors within the bounds cost it, or
+            none that by the law has any answers right.
     """
     k, k_draws = cost_exponents(error, cost)
     target = log_budget(budget)
@@ -135,7 +143,7 @@ def best_split(error: ErrorLaw, cost: CostLaw, budget: float, *, bounds: Bounds 
         budget=float(budget),
         factors=factors,
         shares=_estimates(error, *shares),
-        error=error.predict(**{name: factor.value for name, factor in factors.items()}),
+        error=_possible(error, {name: factor.value for name, factor in factors.items()}),
         at_bound=tuple(
             name
             for name, v, *ends in zip(error.dimensions, u, low, high, strict=True)
@@ -158,6 +166,24 @@ def cost_exponents(error: ErrorLaw, cost: CostLaw) -> tuple[Array, Array]:
         return k, np.tile(k, (len(error.draws), 1))
     columns = [1 + cost.dimensions.index(name) for name in error.dimensions]
     return k, cost.draws[np.arange(len(error.draws)) % len(cost.draws)][:, columns]
+
+
+def _possible(error: ErrorLaw, factors: Mapping[str, float]) -> Estimate:
+    """Return the error of a network; ValueError where the law, followed too far, has more than all answers wrong."""
+    found = error.predict(**factors)
+    if found.value > 1:
+        network = ", ".join(f"{name} {factor:.3g}" for name, factor in factors.items())
+        observed = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in error.ranges.items())
+        raise ValueError(
+            f"factors: {network} is too far from the observed networks ({observed}): the law would have "
+            f"{found.value:.0%} of the answers wrong"
+        )
+    return found
+
+
+def _points(gain: Estimate) -> str:
+    interval = "" if math.isnan(gain.low) else f" ({gain.low:.3f} to {gain.high:.3f})"
+    return f"{gain.value:.3f}{interval}"
 
 
 def _gains(theta: Array, logs: Array, k: Array, form: Form) -> Array:

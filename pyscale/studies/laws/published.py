@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pyscale.studies.laws.estimates import DIMENSIONS
+from pyscale.studies.laws.tables import NetworkTable
 
 _SIDE = 224  # pixels, at which every base network here was published
 
 
-@dataclass(frozen=True)
-class PublishedTable:
-    """Published networks of one family; every column has one entry a network.
-
-    Attributes:
-        name: What the family is called.
-        source: Where the numbers were printed, and what was counted rather than printed.
-        depth: Factors on the blocks per stage.
-        width: Factors on the channels.
-        resolution: Factors on the side of the image, to the base's 224 pixels.
-        top1: Top-1 accuracies on ImageNet's validation pictures, shares in [0, 1].
-        macs: Multiply-accumulates of one image.
-    """
-
-    name: str
-    source: str
-    depth: tuple[float, ...]
-    width: tuple[float, ...]
-    resolution: tuple[float, ...]
-    top1: tuple[float, ...]
-    macs: tuple[float, ...]
-
-    @property
-    def errors(self) -> NDArray[np.float64]:
-        """1 - top-1, (networks,)."""
-        return 1 - np.array(self.top1)
-
-    @property
-    def factors(self) -> dict[str, NDArray[np.float64]]:
-        """The factors (networks,) by dimension, of those dimensions in which the networks differ."""
-        columns = {name: np.array(getattr(self, name)) for name in DIMENSIONS}
-        return {name: column for name, column in columns.items() if np.ptp(column) > 0}
-
-    def joined(self, other: PublishedTable) -> PublishedTable:
-        """Return the networks of both tables; they were trained by different people if the sources differ."""
-        columns = {name: getattr(self, name) + getattr(other, name) for name in (*DIMENSIONS, "top1", "macs")}
-        sources = self.source if self.source == other.source else f"{self.source}; {other.source}"
-        return PublishedTable(name=f"{self.name} and {other.name}", source=sources, **columns)
-
-    def __len__(self) -> int:
-        return len(self.top1)
-
-
-def _table(name: str, source: str, *rows: tuple[float, float, float, float, float]) -> PublishedTable:
+def _table(
+    name: str, source: str, *rows: tuple[float, float, float, float, float], counted_as: str | None = None
+) -> NetworkTable:
     """Make a table of rows (depth, width, side in pixels, top-1 in percent, millions of multiply-accumulates)."""
     depth, width, side, top1, millions = zip(*rows, strict=True)
-    return PublishedTable(
+    return NetworkTable(
         name,
         source,
         depth,
@@ -67,6 +22,7 @@ def _table(name: str, source: str, *rows: tuple[float, float, float, float, floa
         tuple(pixels / _SIDE for pixels in side),
         tuple(round(percent / 100, 6) for percent in top1),
         tuple(million * 1e6 for million in millions),
+        counted_as,
     )
 
 
@@ -113,6 +69,7 @@ MOBILENET_V2_SCALED_UP = _table(
     (4, 1, 224, 76.8, 1219.587776),
     (1, 2, 224, 76.4, 1137.428224),
     (1, 1, 448, 74.8, 1199.257088),
+    counted_as="mobilenet_v2",
 )
 
 EFFICIENTNET = _table(
@@ -126,6 +83,7 @@ EFFICIENTNET = _table(
     (2.2, 1.6, 456, 83.6, 10266.384752),
     (2.6, 1.8, 528, 84.0, 19067.593536),
     (3.1, 2.0, 600, 84.3, 37745.884192),
+    counted_as="efficientnet_b0",
 )
 
 EFFICIENTNET_ONE_BY_ONE = _table(
@@ -136,7 +94,10 @@ EFFICIENTNET_ONE_BY_ONE = _table(
     (1, 2, 224, 78.9, 1450),
     (1, 1, 448, 79.1, 1538),
     (1.4, 1.2, 291.2, 81.1, 1800),
+    counted_as="efficientnet_b0",
 )
+
+EFFICIENTNET_TOGETHER = EFFICIENTNET.joined(EFFICIENTNET_ONE_BY_ONE, "EfficientNet, all 13 networks")
 
 PUBLISHED = {
     "mobilenet_v1": MOBILENET_V1,
@@ -144,5 +105,6 @@ PUBLISHED = {
     "mobilenet_v2_scaled_up": MOBILENET_V2_SCALED_UP,
     "efficientnet": EFFICIENTNET,
     "efficientnet_one_by_one": EFFICIENTNET_ONE_BY_ONE,
+    "efficientnet_together": EFFICIENTNET_TOGETHER,
 }
 """All tables by name."""

@@ -30,6 +30,7 @@ def test_the_tables_are_whole():
         "mobilenet_v2_scaled_up": 4,
         "efficientnet": 8,
         "efficientnet_one_by_one": 5,
+        "efficientnet_together": 13,
     }
     assert list(V1.factors) == ["width", "resolution"]
     corner = [i for i in range(16) if (V1.width[i], V1.resolution[i]) == (0.25, 128 / 224)]
@@ -110,8 +111,12 @@ def test_what_the_efficientnets_cannot_say_is_wide_or_refused():
         laws.fit_error_law(
             table.errors, {"depth": 1.2**phi, "width": 1.1**phi, "resolution": 1.15**phi}, form="product"
         )
-    together = table.joined(laws.PUBLISHED["efficientnet_one_by_one"])
-    assert len(together) == 13
+    together = laws.PUBLISHED["efficientnet_together"]
+    assert together.errors.tolist() == table.joined(laws.PUBLISHED["efficientnet_one_by_one"]).errors.tolist()
+    with pytest.raises(ValueError, match="cost does not grow with width"):
+        laws.best_dimension(
+            laws.fit_error_law(table.errors, table.factors, draws=1), laws.fit_cost_law(table.macs, table.factors)
+        )
     law = laws.fit_error_law(together.errors, together.factors, draws=60)
     verdict = laws.equal_shares(law, laws.textbook_cost_law(), 4)
     assert not verdict.beaten
@@ -119,3 +124,22 @@ def test_what_the_efficientnets_cannot_say_is_wide_or_refused():
     both = V2.joined(laws.PUBLISHED["mobilenet_v2_scaled_up"])
     with pytest.raises(ValueError, match=r"'depth'\] takes 2 different values"):
         laws.fit_error_law(both.errors, both.factors)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["sum", "product"])
+def test_thirteen_efficientnets_judge_equal_shares_in_three_dimensions(form):
+    """The costs are counts: B0 with one dimension alone doubled and trebled, and all together."""
+    together = laws.PUBLISHED["efficientnet_together"]
+    error, cost = laws.fit_error_law(together.errors, together.factors, form=form), together.cost_law()
+    assert {name: round(k.value, 1) for name, k in cost.exponents.items()} == {
+        "depth": 1.0,
+        "width": 1.9,
+        "resolution": 2.0,
+    }
+    (budget,) = laws.usual_budgets(error, cost)
+    assert budget == pytest.approx(4)
+    verdict = laws.equal_shares(error, cost, budget)
+    assert verdict.loss.value == pytest.approx({"sum": 0.0022, "product": 0.0073}[form], abs=0.0005)
+    assert verdict.loss.low < 0 < verdict.loss.high
+    assert "cannot tell the two apart" in verdict.text
