@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyscale.compress import Schedule
-from pyscale.train import Recipe
+from pyscale.train import Distillation, Recipe
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class CompressionPlan:
         training: Of the dense network.
         tuning: Of the weights left after each step of pruning.
         sharing: Of the shared values.
+        distillation: How much ``tuning`` and ``sharing`` learn from the trained network's scores beside the labels.
         from_weights: Whether ``training`` goes on from trained weights, and is too short for fresh ones.
     """
 
@@ -32,6 +33,7 @@ class CompressionPlan:
     training: Recipe
     tuning: Recipe
     sharing: Recipe
+    distillation: Distillation | None = None
     from_weights: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,12 +59,13 @@ PLANS = {
     ),
     "lenet5": CompressionPlan(
         family="lenet5",
-        amount=0.925,
-        bits={"conv*": 8, "ip*": 5},
-        schedule=Schedule("cubic", 6),
+        amount={"conv1": 0.5, "conv2": 0.86, "ip1": 0.927, "ip2": 0.8},
+        bits=5,
+        schedule=Schedule("cubic", 2),
         training=_TRAINING.but(epochs=8, crop=_SHIFTS),
-        tuning=_TUNING.but(epochs=2, weight_decay=0.0, crop=_SHIFTS),
+        tuning=_TUNING.but(epochs=5, lr=1.5e-3, weight_decay=0.0, crop=_SHIFTS),
         sharing=_SHARING.but(crop=_SHIFTS),
+        distillation=Distillation(weight=0.9, temperature=2.0),
     ),
     "cifar_resnet20": CompressionPlan(
         family="cifar_resnet20",

@@ -155,17 +155,20 @@ def compress_deeply(
     _keep_plan({**plan.to_dict(), "weights": None if weights is None else weights_digest(network)}, out, resume)
     keep_recipe(network, out)
 
-    def trainer(kind: str, recipe: Recipe) -> Callable[[nn.Module], None]:
+    running = {"resume": resume, "progress": progress, **options}
+
+    def trainer(kind: str, recipe: Recipe, **taught: Any) -> Callable[[nn.Module], None]:
         def train(model: nn.Module) -> None:
             number = steps.begin(kind)
             folder = out / "runs" / f"{number}-{kind}"
-            fit(model, data, recipe=recipe, seed=seed + number, out=folder, resume=resume, progress=progress, **options)
+            fit(model, data, recipe=recipe, seed=seed + number, out=folder, **taught, **running)
 
         return train
 
     trainer("train", plan.training)(network)
-    pruned = prune(network, plan.amount, schedule=plan.schedule, finetune=trainer("prune", plan.tuning))
-    shared = share_weights(pruned, plan.bits, finetune=trainer("share", plan.sharing))
+    taught = {} if plan.distillation is None else {"teacher": network, "distillation": plan.distillation}
+    pruned = prune(network, plan.amount, schedule=plan.schedule, finetune=trainer("prune", plan.tuning, **taught))
+    shared = share_weights(pruned, plan.bits, finetune=trainer("share", plan.sharing, **taught))
     steps.begin("measure")
     config = network.recipe.to_dict() if network.recipe is not None else None
     stages = [
