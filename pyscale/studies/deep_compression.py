@@ -20,11 +20,11 @@ from pyscale.comparison.files import replacing
 from pyscale.compress import Report, load, prune, save, share_weights
 from pyscale.models import rebuild
 from pyscale.models.checkpoint import load_weights
-from pyscale.studies.compressed_networks import weights_digest
 from pyscale.studies.compression_plans import PLANS, CompressionPlan
 from pyscale.studies.running import Step
 from pyscale.studies.trained_networks import build_seeded, keep_recipe
 from pyscale.train import Accuracy, Data, Recipe, evaluate, fit
+from pyscale.train.runs import weights_digest
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pyscale.train.runs import weights_digest
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,4 @@ class Teacher:
 
     def config(self) -> dict[str, Any]:
         """What decides the outcome of a run: the numbers and a short name for exactly these weights."""
-        digest = hashlib.sha256()
-        for name, tensor in self._network.state_dict().items():
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return {"teacher": digest.hexdigest()[:16], "distillation": asdict(self.distillation)}
+        return {"teacher": weights_digest(self._network), "distillation": asdict(self.distillation)}
