@@ -70,13 +70,13 @@ def main(arguments: list[str]) -> int:
 def network_row(options: argparse.Namespace, data: Data, done: DeeplyCompressed) -> dict[str, str]:
     """Return a network's row; columns up to ``times_smaller`` tell the case."""
     trained, pruned, shared, coded = done.stages
-    tuning = done.plan.tuning
+    tuning, taught = done.plan.tuning, done.plan.distillation is not None
     return {
         "network": options.network,
         "data": _name(options),
         "pictures": "test" if options.held_out is None else "held-out training",
         "pruned": _pruned(done),
-        "tuning": f"{done.plan.schedule.steps} × {tuning.epochs} at {tuning.lr:g}",
+        "tuning": f"{done.plan.schedule.steps} × {tuning.epochs} at {tuning.lr:g}{', taught' * taught}",
         "shifts": f"{round(tuning.crop * data.image_size)} px" if tuning.crop else "none",
         "seed": str(done.seed),
         "times_smaller": f"{done.rate:.1f}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from pyscale.studies.budgets import BudgetError, Compression
 from pyscale.studies.run_cache import RunCache
 from pyscale.studies.trained_networks import COMPRESSION_FILE, SPARSE_FILE, WEIGHTS_FILE, keep_recipe, open_trained
 from pyscale.train import Data, History, Recipe, Trained, evaluate, fit
+from pyscale.train.runs import weights_digest
 
 HISTORY_FILE = "history.csv"
 _FORMAT = 2  # 2: amounts found by latency are shares measured in turns
@@ -199,12 +199,3 @@ def _decided(compression: Compression) -> dict[str, Any]:
     if compression.scope == "global":
         del asked["scope"]
     return asked
-
-
-def weights_digest(network: nn.Module) -> str:
-    """A short name for exactly these weights."""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -20,11 +20,11 @@ from pyscale.comparison.files import replacing
 from pyscale.compress import Report, load, prune, save, share_weights
 from pyscale.models import rebuild
 from pyscale.models.checkpoint import load_weights
-from pyscale.studies.compressed_networks import weights_digest
 from pyscale.studies.compression_plans import PLANS, CompressionPlan
 from pyscale.studies.running import Step
 from pyscale.studies.trained_networks import build_seeded, keep_recipe
 from pyscale.train import Accuracy, Data, Recipe, evaluate, fit
+from pyscale.train.runs import weights_digest
 
 
 @dataclass(frozen=True)
@@ -155,17 +155,20 @@ def compress_deeply(
     _keep_plan({**plan.to_dict(), "weights": None if weights is None else weights_digest(network)}, out, resume)
     keep_recipe(network, out)
 
-    def trainer(kind: str, recipe: Recipe) -> Callable[[nn.Module], None]:
+    running = {"resume": resume, "progress": progress, **options}
+
+    def trainer(kind: str, recipe: Recipe, **taught: Any) -> Callable[[nn.Module], None]:
         def train(model: nn.Module) -> None:
             number = steps.begin(kind)
             folder = out / "runs" / f"{number}-{kind}"
-            fit(model, data, recipe=recipe, seed=seed + number, out=folder, resume=resume, progress=progress, **options)
+            fit(model, data, recipe=recipe, seed=seed + number, out=folder, **taught, **running)
 
         return train
 
     trainer("train", plan.training)(network)
-    pruned = prune(network, plan.amount, schedule=plan.schedule, finetune=trainer("prune", plan.tuning))
-    shared = share_weights(pruned, plan.bits, finetune=trainer("share", plan.sharing))
+    taught = {} if plan.distillation is None else {"teacher": network, "distillation": plan.distillation}
+    pruned = prune(network, plan.amount, schedule=plan.schedule, finetune=trainer("prune", plan.tuning, **taught))
+    shared = share_weights(pruned, plan.bits, finetune=trainer("share", plan.sharing, **taught))
     steps.begin("measure")
     config = network.recipe.to_dict() if network.recipe is not None else None
     stages = [

@@ -13,6 +13,7 @@ from pyscale.train.accuracy import Accuracy, ClassCount
 from pyscale.train.arrays import from_arrays, from_npz
 from pyscale.train.data import Data
 from pyscale.train.datasets import from_datasets
+from pyscale.train.distillation import Distillation
 from pyscale.train.embedded import digits
 from pyscale.train.errors import DivergenceError
 from pyscale.train.evaluation import evaluate
@@ -28,6 +29,7 @@ __all__ = [
     "Accuracy",
     "ClassCount",
     "Data",
+    "Distillation",
     "DivergenceError",
     "History",
     "Recipe",

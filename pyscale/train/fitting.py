@@ -21,6 +21,7 @@ from pyscale.train.accuracy import Accuracy
 from pyscale.train.data import Data
 from pyscale.train.datasets import DataLike, as_data
 from pyscale.train.dependencies import import_train_dependency
+from pyscale.train.distillation import Distillation, Teacher
 from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate_together, evaluating, model_device
 from pyscale.train.loggers import Loggers, as_loggers, check_loggers
 from pyscale.train.memory_format import channels_last_is_safe
@@ -52,6 +53,8 @@ def fit(
     out: str | Path | None = None,
     resume: bool = True,
     recipe: Recipe | None = None,
+    teacher: nn.Module | None = None,
+    distillation: Distillation | None = None,
     precision: Precision = "32-true",
     device: str | torch.device | None = None,
     threads: int | None = None,
@@ -86,6 +89,8 @@ def fit(
             goes on to those asked for, and ends as if it had been asked for them at once. The model's first weights are
             not compared: those of the run replace them. False starts anew.
         recipe: How to train; None is ``data.recipe``.
+        teacher: A trained network whose scores are learned beside the labels; it is copied and stays as it is.
+        distillation: How much they count; None is ``Distillation()`` where there is a teacher.
         precision: ``"32-true"``, ``"bf16-mixed"``, or ``"16-mixed"`` (GPU only).
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; None is a GPU where there is one.
         threads: Of torch on the CPU while training; None leaves them. More than one make tiny networks slower on busy
@@ -129,15 +134,18 @@ def fit(
         data = at_model_resolution(model, as_data(data))
         recipe = (recipe or data.recipe).but(**changes)
         _check_fit(model, data)
+        taught = _teacher(teacher, distillation, model, data, target)
         folder_path = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        config = run_config(model, data, recipe.to_dict(), seed, precision)
+        config = run_config(model, data, recipe.to_dict(), seed, precision) | (taught.config() if taught else {})
         folder = RunFolder(folder_path, config, open_ended=recipe.open_ended)
         crew.agree("fit", config)
         if crew.on_first(lambda: _opened(folder, resume)):
             history, accuracy = _loaded(folder, model, crew)
             resumed_at = recipe.epochs
         else:
-            run = _Run(model, data, recipe, seed, folder, precision, target, threads, workers, progress, logger, crew)
+            run = _Run(
+                model, data, recipe, taught, seed, folder, precision, target, threads, workers, progress, logger, crew
+            )
             original = model_device(model)
             try:
                 history, resumed_at = _train(run)
@@ -156,6 +164,7 @@ class _Run:
     model: nn.Module
     data: Data
     recipe: Recipe
+    teacher: Teacher | None
     seed: int
     folder: RunFolder
     precision: Precision
@@ -207,7 +216,7 @@ def _train(run: _Run) -> tuple[History, int]:
         if recipe.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         model.train()
-        classifier = Classifier(model, recipe, run.seed, batches, crew)
+        classifier = Classifier(model, recipe, run.seed, batches, crew, run.teacher)
         trainer = _trainer(run, [recorder, checkpointer])
         checkpoint = run.folder.checkpoint if crew.on_first(run.folder.checkpoint.exists) else None
         try:
@@ -291,6 +300,30 @@ def _check_fit(model: nn.Module, data: Data) -> None:
                 f"model does not accept pictures of shape {tuple(images.shape)} from {data!r}: {error}"
             ) from error
     check_scores(scores, data)
+
+
+def _teacher(
+    network: nn.Module | None, distillation: Distillation | None, model: nn.Module, data: Data, device: torch.device
+) -> Teacher | None:
+    """The teacher on the device, once it has scored two training pictures; None where there is none."""
+    if network is None:
+        if distillation is not None:
+            raise ValueError("distillation: there is no teacher whose scores could be learned; pass teacher=")
+        return None
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"teacher must be a torch.nn.Module, got {type(network).__name__}")
+    teacher = Teacher(network, distillation or Distillation())
+    teacher.to(device)
+    images = next(iter(data.loader("train", 2)))[0]
+    try:
+        taught = check_scores(teacher.scores(images.to(device)), data).shape[1]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"teacher does not fit {data!r}: {error}") from error
+    with evaluating(model), torch.no_grad():
+        learned = model(images.to(model_device(model))).shape[1]
+    if taught != learned:
+        raise ValueError(f"teacher scores {taught} classes, model {learned}: both must score the same")
+    return teacher
 
 
 @contextmanager

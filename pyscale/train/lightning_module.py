@@ -25,6 +25,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pyscale.distributed import Crew
 from pyscale.train.batches import Batches
+from pyscale.train.distillation import Teacher
 from pyscale.train.errors import DivergenceError
 from pyscale.train.recipes import Recipe
 from pyscale.train.results import Row
@@ -39,8 +40,17 @@ ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 class Classifier(LightningModule):
     """A network with its recipe: loss, optimiser, schedule, and the sums a history row is made of."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, seed: int, batches: Batches, crew: Crew) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        seed: int,
+        batches: Batches,
+        crew: Crew,
+        teacher: Teacher | None = None,
+    ) -> None:
         super().__init__()
+        self.teacher = teacher
         self.crew = crew
         self.sizes: list[int] = []  # of the epoch's batches, other processes' parts included
         self.network = network
@@ -100,6 +110,8 @@ class Classifier(LightningModule):
         images, labels = batch
         scores = self.network(images)
         loss = functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+        if split == "train" and self.teacher is not None:
+            loss = self.teacher.blended(loss, images, scores)
         sums = self.sums[split]
         for i, term in enumerate((loss.detach() * len(labels), (scores.argmax(1) == labels).sum(), len(labels))):
             sums[i] = sums[i] + term

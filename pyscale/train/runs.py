@@ -183,5 +183,14 @@ def data_digest(data: Data) -> str:
     return digest.hexdigest()[:16]
 
 
+def weights_digest(network: nn.Module) -> str:
+    """A short name for exactly these weights."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(_bytes(tensor.detach().cpu().flatten()))
+    return digest.hexdigest()[:16]
+
+
 def _bytes(tensor: Tensor) -> memoryview:
     return tensor.contiguous().view(torch.uint8).numpy().data

@@ -13,7 +13,8 @@ import torch
 from pyscale.compress import Schedule, load
 from pyscale.models import build, rebuild
 from pyscale.studies import PLANS, CompressionPlan, compress_deeply
-from pyscale.train import Recipe, digits, evaluate, from_npz
+from pyscale.train import Distillation, Recipe, digits, evaluate, from_npz
+from pyscale.train.runs import weights_digest
 
 MNIST = "mnist.npz"
 QUICK = {"progress": False, "threads": 1, "device": "cpu"}
@@ -37,6 +38,13 @@ def small(tmp_path_factory):
     return compress_deeply(small_plan(), digits(), out, on_step=steps.append, **QUICK), steps, out
 
 
+def network_of(stage):
+    read = load(stage.path)
+    model = rebuild(read.config)
+    model.load_state_dict(read.state_dict)
+    return model
+
+
 def test_every_stage_is_measured_from_its_file(small):
     result, _, out = small
     assert [stage.name for stage in result.stages] == ["trained", "pruned", "shared", "coded"]
@@ -44,11 +52,8 @@ def test_every_stage_is_measured_from_its_file(small):
     assert rates == sorted(rates)
     for stage in result.stages:
         assert stage.path == out / f"{stage.name}.psz"
-        read = load(stage.path)
-        assert (stage.report.bytes_file, stage.report) == (stage.path.stat().st_size, read.report)
-        model = rebuild(read.config)
-        model.load_state_dict(read.state_dict)
-        assert evaluate(model, digits()) == stage.accuracy
+        assert (stage.report.bytes_file, stage.report) == (stage.path.stat().st_size, load(stage.path).report)
+        assert evaluate(network_of(stage), digits()) == stage.accuracy
     assert result.rate == rates[-1]
     assert result.stages[2].accuracy == result.stages[3].accuracy
     assert result.points_lost == pytest.approx(
@@ -92,6 +97,26 @@ def test_another_plan_in_the_same_folder_is_refused(small):
     _, _, out = small
     with pytest.raises(ValueError, match=r"holds another plan: amount is 0.8 there. Choose another folder"):
         compress_deeply(replace(small_plan(), amount=0.5), digits(), out, **QUICK)
+
+
+def test_a_plan_with_distillation_is_taught_by_the_trained_network(tmp_path):
+    """Labels alone would pull the compressed network away from a dense one that knows nothing."""
+    plan = small_plan()
+    still = plan.training.but(epochs=1, lr=1e-9)
+    once = replace(plan, training=still, schedule=Schedule("cubic", 1), tuning=plan.tuning.but(epochs=4))
+    lost = {}
+    for weight in (0.0, 1.0):
+        out = tmp_path / str(weight)
+        result = compress_deeply(replace(once, distillation=Distillation(weight)), digits(), out, **QUICK)
+        taught = {run.name: json.loads((run / "config.json").read_text()) for run in (out / "runs").iterdir()}
+        assert "teacher" not in taught.pop("1-train")
+        assert len(taught) == 2
+        assert {run["teacher"] for run in taught.values()} == {weights_digest(network_of(result.stages[0]))}
+        lost[weight] = result.points_lost
+    assert lost[0.0] < -40  # untrained, then trained
+    assert abs(lost[1.0]) < 15
+    with pytest.raises(ValueError, match="holds another plan: distillation is"):
+        compress_deeply(once, digits(), tmp_path / "1.0", **QUICK)
 
 
 def test_unknown_plans_are_refused(tmp_path):
