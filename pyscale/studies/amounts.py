@@ -83,7 +83,7 @@ def least_amount(original: nn.Module, compression: Compression, limit: float) ->
     allowed = limit * (_MARGIN if resource == "bytes" and compression.in_sparse_file else 1.0)
 
     def cost(amount: float) -> float:
-        network = prune(original, amount, granularity=granularity)
+        network = prune(original, amount, granularity=granularity, scope=compression.scope)
         if compression.bits is not None and resource == "bytes":
             share_weights(network, compression.bits, inplace=True)
         return cost_of(network, resource, sparse=compression.in_sparse_file, original=original)

@@ -119,8 +119,6 @@ class Compression:
         reason = self.cannot_limit(budget.resource)
         if reason is not None:
             raise ValueError(f"budget: {reason}")
-        if self.scope == "layer":
-            raise ValueError("scope: what a budget asks for is found with all layers competing; give an amount")
 
     def cannot_limit(self, resource: Resource) -> str | None:
         """Why no amount changes a resource; None where one does."""

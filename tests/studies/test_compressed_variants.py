@@ -9,9 +9,10 @@ import json
 import pytest
 import torch
 
-from pyscale.compress import load
+from pyscale.compress import load, prune
 from pyscale.models import Scaling, build, profile
 from pyscale.studies import Budget, BudgetError, Compression, Variant, run
+from pyscale.studies.amounts import least_amount, limit_of
 from pyscale.studies.trained_networks import open_trained
 from tests.studies.miniature import miniature_study
 
@@ -176,3 +177,16 @@ def test_a_scaled_baseline_is_what_is_compressed(tmp_path):
     result = run(wide, tmp_path, progress=False, device="cpu")
     expected = build("cifar_resnet8", scaling=Scaling(width=1.5), in_channels=1, image_size=8)
     assert [len(weights(member.network)) for member in result.members] == [len(weights(expected))] * 3
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_the_amount_that_meets_a_budget_is_found_for_either_scope(scope):
+    torch.manual_seed(0)
+    network = build("cifar_resnet8")
+    asked = Compression(granularity="channel", scope=scope, budget=Budget("macs", 0.5))
+    amount = least_amount(network, asked, limit_of(Budget("macs", 0.5), network))
+    assert 0.4 * macs(network) < macs(prune(network, amount, granularity="channel", scope=scope)) <= 0.5 * macs(network)
+    other = {"global": "layer", "layer": "global"}[scope]
+    assert macs(prune(network, amount, granularity="channel", scope=other)) != macs(
+        prune(network, amount, granularity="channel", scope=scope)
+    )
