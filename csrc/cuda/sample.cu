@@ -193,14 +193,17 @@ __device__ bool constant_feature(const T* column, int64_t n, int64_t pitch, doub
   return high - mean <= tolerance * largest && mean - low <= tolerance * largest;
 }
 
+// Four thread blocks a multiprocessor: aiming higher, the compiler has too few registers for
+// float64.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     judge(const __grid_constant__ Group group, double inverse, double tolerance) {
   follow_stream();
   const Problem& problem = group.problems[blockIdx.y];
   const int parts = group.n == 0 ? 0 : parts_of(problem.p);
   double sums[kSums] = {};
   for (int part = static_cast<int>(threadIdx.x); part < parts; part += kThreads)
+#pragma unroll
     for (int k = 0; k < kSums; ++k) sums[k] += problem.sampled[k * parts + part];
   block_sum<kThreads>(sums, reinterpret_cast<double*>(shared_memory()));
   const bool settled = sums[kVaries] > 0 || parts == 0;
