@@ -35,11 +35,8 @@ constexpr int64_t kSteps = kDepth / kFeatures<T>;
 
 constexpr int64_t kLineBytes = 64;
 
-// Steps after which some more memory is asked for.
-constexpr int64_t kFetchSteps = 48;
-
 // Lines of memory to ask for before they are needed: those of `rows` rows, `lines` each, a few with
-// every kFetchSteps steps of a group of rows.
+// every group of rows of a tile.
 struct Ahead {
   const char* row;
   int64_t pitch;  // bytes

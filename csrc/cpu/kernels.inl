@@ -268,7 +268,8 @@ constexpr int rows_for(int registers) {
   return rows;
 }
 
-inline void fetch(Ahead& ahead) {
+// GCC takes a call of a function that does nothing but prefetch for one without effect.
+__attribute__((always_inline)) inline void fetch(Ahead& ahead) {
   for (int64_t left = ahead.step; left > 0 && ahead.rows > 0; --left) {
     __builtin_prefetch(ahead.row + ahead.line * kLineBytes, 0, 2);
     if (++ahead.line < ahead.lines) continue;
@@ -289,19 +290,16 @@ inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T*
       return multiply_group<T, edge, registers - 1>(needed, tile, A, B, steps, ahead);
   constexpr int lanes = kLanes<T>, rows = rows_for<T>(registers);
   Vector<Sum<T>> sums[rows][registers] = {};
-  for (int64_t left = steps; left > 0; left -= kFetchSteps) {
-    fetch(ahead);
-    const int64_t some = left < kFetchSteps ? left : kFetchSteps;
+  fetch(ahead);
 #pragma GCC unroll 4
-    for (int64_t k = 0; k < some; ++k, A += lanes, B += lanes) {
-      Vector<T> b[registers];
+  for (int64_t k = 0; k < steps; ++k, A += lanes, B += lanes) {
+    Vector<T> b[registers];
 #pragma GCC unroll 8
-      for (int v = 0; v < registers; ++v) b[v] = read(B + v * kSteps<T> * lanes);
+    for (int v = 0; v < registers; ++v) b[v] = read(B + v * kSteps<T> * lanes);
 #pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r)
+    for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-        for (int v = 0; v < registers; ++v) add_products(sums[r][v], A[r], b[v]);
-    }
+      for (int v = 0; v < registers; ++v) add_products(sums[r][v], A[r], b[v]);
   }
   // By way of memory: the compilers widen a loop over an array better than a register.
   alignas(64) Sum<T> results[rows][registers * lanes];

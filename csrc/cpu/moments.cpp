@@ -163,7 +163,7 @@ class Block {
   void multiply(int64_t chunk, int64_t depth, Fetches& fetches, bool last) {
     int64_t tiles = 0;
     for (int64_t r = rows_.begin; r < rows_.end; ++r) tiles += end(r) - columns_.begin;
-    fetches.spread_over(tiles * kernels().f64.groups * divide_up(depth, kFetchSteps));
+    fetches.spread_over(tiles * kernels().f64.groups);
     for (int64_t r = rows_.begin; r < rows_.end; ++r)
       for (int64_t c = columns_.begin; c < end(r); ++c) {
         if (last) fetch_sums(r, c);

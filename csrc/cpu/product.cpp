@@ -114,8 +114,7 @@ class Worker {
                        Range next) {
     const KernelSet<U>& kernels = kernel_set<U>();
     const int64_t steps = divide_up(depth, kFeatures<U>);
-    const int64_t groups = (part.tiles.end - part.tiles.begin) * kernels.groups;
-    Ahead ahead = ahead_of(A_, next, groups * divide_up(steps, kFetchSteps));
+    Ahead ahead = ahead_of(A_, next, (part.tiles.end - part.tiles.begin) * kernels.groups);
     Cell at = grid_.at(part.tiles.begin);
     for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at))
       kernels.multiply(part.sums + t * grid_.edge * grid_.edge, a.panel(at.row), b.panel(at.column),
