@@ -13,18 +13,9 @@ from torch import nn
 import pyscale as ps
 from tests.comparison.networks import InPlaceNet, mlp, pictures, vectors
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("float32_convolutions")]
 
 OPTIONS = [{}, {"kernel": "rbf"}, {"features": "pool"}, {"permutations": 9}]
-
-
-@pytest.fixture(autouse=True)
-def float32_convolutions():
-    """By default they are TF32, whose 10 bits would be all that could be compared with the CPU's numbers."""
-    allowed = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def networks(dtype=torch.float32):

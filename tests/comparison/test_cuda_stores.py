@@ -13,16 +13,7 @@ from tests.comparison.killed import tree
 from tests.comparison.networks import InPlaceNet, pictures
 
 pytest.importorskip("numcodecs", reason="numcodecs is not installed: pip install 'pyscale[store]'")
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True)
-def float32_convolutions():
-    """TF32 convolutions round differently for other batch sizes, and with other algorithms."""
-    allowed = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = allowed
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("float32_convolutions")]
 
 
 @pytest.fixture
