@@ -191,8 +191,8 @@ def test_every_way_of_scaling_is_read():
             r"line 6: variants\[0\].seed: a is made of the baseline from seed 7",
         ),
         (
-            "variants:\n- {name: a, compress: {parameters: 0.5, scope: layer}}",
-            r"line 6: variants\[0\].compress: scope: what a budget asks for",
+            "variants:\n- {name: a, compress: {parameters: 0.5, scope: network}}",
+            r"line 6: variants\[0\].compress.scope: input should be 'global' or 'layer', got 'network'",
         ),
         ("seed: 3\nkey_layers: [relu, nope]", r"line 6: key_layers\[1\]: 'nope' is no layer of any network; there"),
         ("seed: 3\ncca_layers: [nope]", "line 6: cca_layers: expected some of the key layers of baseline, got no"),
