@@ -1,8 +1,9 @@
 """Streaming co-moments beside torch's and NumPy's products, and exact similarities of all pairs of layers beside loops.
 
 All pairs are gathered in one update from float32 layers, as ``compare(mode="exact")`` does, whitened after; or whitened
-first, where all samples are in memory. There R² takes less work a pair the more layers there are, so it is measured
-with 50 as well. Textbooks take their time pair by pair, so a few pairs are enough to know what all would take.
+first, where all samples are in memory. There a pair costs less the more layers there are, so that is measured with 50
+as well. Textbooks take their time pair by pair, so a few pairs are enough to know what all would take: one inverts
+covariances, which squares their condition numbers; one is the definition, by orthonormal bases.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ IN_MEMORY = "pyscale cca_matrix, all samples in memory"
 SUMMARIES = {"mean CCA": "mean", "R²": "r2"}
 TEXTBOOKS = {
     "numpy textbook, 4 pairs": textbook.canonical_correlations,
+    "numpy by thin SVDs, 4 pairs": textbook.canonical_correlations_by_svd,
     "numpy as SVCCA's authors, 4 pairs": textbook.canonical_correlations_as_svcca,
 }
 ZOO = "cca-zoo CCA, 4 pairs"
@@ -138,8 +140,8 @@ def test_all_pairs(beside, result, L, n, p):
 
 
 @pytest.mark.parametrize(("L", "n", "p"), choose([(50, 5000, 512)], [(2, 60, 5)]))
-def test_all_pairs_in_memory(beside, L, n, p):
-    result = "R²"
+@pytest.mark.parametrize("result", RESULTS)
+def test_all_pairs_in_memory(beside, result, L, n, p):
     xs, ys = layers(L, n, p, 0), layers(L, n, p, 1)
     few, loop = few_pairs(xs, ys, RESULTS[result][1])
     table = cca_matrix(xs, ys, summary=SUMMARIES[result]).numpy()

@@ -51,6 +51,12 @@ def canonical_correlations(x: Array, y: Array, ridge: float = 0.0) -> Array:
     return np.linalg.svd(_inverse_root(x.T @ x, ridge) @ (x.T @ y) @ _inverse_root(y.T @ y, ridge), compute_uv=False)
 
 
+def canonical_correlations_by_svd(x: Array, y: Array) -> Array:
+    """Singular values of Q_xᵀ Q_y, with the bases from thin singular value decompositions (Björck and Golub, 1973)."""
+    Q_x, Q_y = (np.linalg.svd(centred(side), full_matrices=False)[0] for side in (x, y))
+    return np.linalg.svd(Q_x.T @ Q_y, compute_uv=False)
+
+
 def canonical_correlations_as_svcca(x: Array, y: Array) -> Array:
     """As SVCCA's authors go about it: the covariance of both sets at once, pseudo-inverses, all vectors."""
     p = x.shape[1]

@@ -1,5 +1,6 @@
 #include "cpu/parallel.h"
 
+#include <algorithm>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -50,6 +51,13 @@ void run_in_threads(int threads, void (*task)(void*), void* data) {
   }
   task(data);
   for (std::thread& worker : workers) worker.join();
+}
+
+int useful_threads(double work, int threads) {
+  // Multiply-adds that take as long as having a thread join in: one of a team spins and waits, about
+  // 8 us; one of our own has to be started, 30 to 50 us.
+  const double grain = g_run.load() ? 1 << 19 : 1 << 21;
+  return work >= grain * threads ? threads : std::max(1, static_cast<int>(work / grain));
 }
 
 }  // namespace pyscale::cpu

@@ -1,7 +1,6 @@
 // Threads for one call: fixed shares of the work.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -60,10 +59,7 @@ void parallel(int parts, const Body& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
-// How many threads so much work is worth: one for each `grain` multiply-adds.
-constexpr int useful_threads(double work, int threads) {
-  constexpr double grain = 1 << 21;  // 30 to 50 us, as much as waking a thread that sleeps
-  return work >= grain * threads ? threads : std::max(1, static_cast<int>(work / grain));
-}
+// How many threads so many multiply-adds are worth.
+int useful_threads(double work, int threads);
 
 }  // namespace pyscale::cpu

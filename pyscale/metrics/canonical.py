@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pyscale.metrics.factors import orthonormal_product
 from pyscale.metrics.inputs import as_pair, in_kind
 from pyscale.metrics.validity import check_finite, warn, warn_constant
-from pyscale.metrics.whitening import Basis, Whitened, WhitenedSet, whiten_set
+from pyscale.metrics.whitening import Directions, Whitened, WhitenedSet, centred, whiten_set
 from pyscale.ops import reference
-from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.gram import check_choice, check_samples
 
 WeightBy = Literal["narrower", "x", "y"]
@@ -149,7 +149,7 @@ def pwcca(x: Any, y: Any, *, weight_by: WeightBy = "narrower", rtol: float = 1e-
         return in_kind(x, projection_weighted(wx.cross(wy), wx, wy, weight_by), tx, ty)
 
 
-def correlate(C: Tensor, x: Whitened, y: Whitened, n: int, restore: Any) -> CCAResult:
+def correlate(C: Tensor, x: Directions, y: Directions, n: int, restore: Any) -> CCAResult:
     """Return the result for the whitened cross product C (rank_x, rank_y) of n samples; ``restore`` gives its kind."""
     correlations = torch.linalg.svdvals(C).clamp(0, 1)
     mean = correlations.mean()  # of none: NaN
@@ -177,7 +177,7 @@ def weighted_by_projections(
     return result
 
 
-def chance_r2(x: Whitened, y: Whitened, n: int) -> float:
+def chance_r2(x: Directions, y: Directions, n: int) -> float:
     """Return the mean of R² over all permutations of the samples: tr(W_x W_xᵀ) tr(W_y W_yᵀ) / ((n - 1) min rank).
 
     Without a ridge that is max(rank_x, rank_y) / (n - 1).
@@ -188,14 +188,14 @@ def chance_r2(x: Whitened, y: Whitened, n: int) -> float:
     return min(1.0, x.total * y.total / ((n - 1) * least))
 
 
-def certain_ones(x: Whitened | Basis, y: Whitened | Basis, n: int) -> int:
+def certain_ones(x: Directions, y: Directions, n: int) -> int:
     """Return how many correlations of n samples are 1 whatever the data: rank_x + rank_y - (n - 1), or 0."""
     if min(x.rank, y.rank) == 0 or x.shrunk:
         return 0
     return max(0, x.rank + y.rank - (n - 1))
 
 
-def warn_few_samples(x: Whitened, y: Whitened, n: int) -> None:
+def warn_few_samples(x: Directions, y: Directions, n: int) -> None:
     """Warn where the two whitened spaces must intersect, so that some correlations are 1 whatever the data."""
     certain = certain_ones(x, y, n)
     if certain > 0:
@@ -223,25 +223,37 @@ def check_variance(variance: float) -> None:
         raise ValueError(f"variance is {variance!r}; expected a share in (0, 1]")
 
 
+def whitened_product(
+    x: Tensor, y: Tensor, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
+) -> tuple[Tensor, Directions, Directions]:
+    """Return W_xᵀ W_y (rank_x, rank_y), and both sets' directions; warnings and errors as of :func:`whitened_pair`."""
+    differentiable = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
+    if variance < 1 or ridge > 0 or differentiable:
+        wx, wy = whitened_pair(x, y, rtol=rtol, variance=variance, ridge=ridge)
+        return wx.cross(wy), wx, wy
+    with torch.no_grad():
+        return orthonormal_product(x, y, constant=_checked_values(x, y), rtol=rtol)
+
+
 def whitened_pair(
     x: Tensor, y: Tensor, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
 ) -> tuple[WhitenedSet, WhitenedSet]:
     """Return the whitened directions of both sets, and warn of constant ones; ValueError for NaN or infinity."""
-    constant = {}
-    for name, t in (("x", x), ("y", y)):
-        check_finite(t, f"values of {name}")
-        constant[name] = bool(reference.is_constant(t))
-    warn_constant([name for name, flag in constant.items() if flag], "CCA")
-    wx = whiten_set(centred(x), constant=constant["x"], rtol=rtol, variance=variance, ridge=ridge)
+    constant_x, constant_y = _checked_values(x, y)
+    wx = whiten_set(centred(x), constant=constant_x, rtol=rtol, variance=variance, ridge=ridge)
     if y is x:
         return wx, wx
-    return wx, whiten_set(centred(y), constant=constant["y"], rtol=rtol, variance=variance, ridge=ridge)
+    return wx, whiten_set(centred(y), constant=constant_y, rtol=rtol, variance=variance, ridge=ridge)
 
 
-def centred(x: Tensor) -> Tensor:
-    """Return ``x`` (n, p) about the means of its features, in float64."""
-    wide = x.to(accumulator_dtype(x.device))
-    return wide - wide.mean(dim=0)
+def _checked_values(x: Tensor, y: Tensor) -> tuple[bool, bool]:
+    """Return whether each set is constant to rounding, and warn where one is; ValueError for NaN or infinity."""
+    constant = []
+    for name, t in (("x", x), ("y", y)):
+        check_finite(t, f"values of {name}")
+        constant.append(bool(reference.is_constant(t)))
+    warn_constant([name for name, flag in zip("xy", constant, strict=True) if flag], "CCA")
+    return constant[0], constant[1]
 
 
 def _checked(x: Any, y: Any, rtol: float) -> tuple[Tensor, Tensor]:
@@ -260,6 +272,6 @@ def _correlations(x: Any, y: Any, *, rtol: float, variance: float = 1.0, ridge: 
     if torch.compiler.is_compiling():  # sizes that depend on the data stay inside one op
         rho, ranks, chance = torch.ops.pyscale.canonical(tx, ty, float(variance), float(ridge), float(rtol))
         return CCAResult(restore(rho), restore(rho.mean()), restore(rho.square().mean()), ranks[0], ranks[1], chance)
-    wx, wy = whitened_pair(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
+    C, wx, wy = whitened_product(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
     warn_few_samples(wx, wy, tx.shape[0])
-    return correlate(wx.cross(wy), wx, wy, tx.shape[0], restore)
+    return correlate(C, wx, wy, tx.shape[0], restore)

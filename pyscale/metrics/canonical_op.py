@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyscale.metrics.canonical import centred, correlate, warn_few_samples, whitened_pair
-from pyscale.metrics.whitening import coordinates_gradient, whiten_set
+from pyscale.metrics.canonical import correlate, warn_few_samples, whitened_product
+from pyscale.metrics.whitening import centred, coordinates_gradient, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
 
@@ -25,9 +25,9 @@ _LIBRARY.define(f"canonical_backward(Tensor grad, Tensor x, Tensor y, {_OPTIONS}
 def _canonical(x: Tensor, y: Tensor, variance: float, ridge: float, rtol: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the correlations (min rank,) in float64, the ranks (2,), and the chance level of R², 0-d."""
     with torch.no_grad():
-        wx, wy = whitened_pair(x, y, variance=variance, ridge=ridge, rtol=rtol)
+        C, wx, wy = whitened_product(x, y, variance=variance, ridge=ridge, rtol=rtol)
         warn_few_samples(wx, wy, len(x))
-        result = correlate(wx.cross(wy), wx, wy, len(x), lambda tensor: tensor)
+        result = correlate(C, wx, wy, len(x), lambda tensor: tensor)
     ranks = torch.tensor([result.rank_x, result.rank_y], device=x.device)
     return result.correlations, ranks, torch.tensor(result.chance, dtype=result.correlations.dtype, device=x.device)
 

@@ -9,19 +9,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pyscale.metrics.canonical import centred, certain_ones, check_rtol
+from pyscale.metrics.canonical import certain_ones, check_rtol
+from pyscale.metrics.factors import orthonormal_basis
 from pyscale.metrics.inputs import in_kind
 from pyscale.metrics.layers import Layers, as_layers, same_everywhere
-from pyscale.metrics.moments import Moments
 from pyscale.metrics.pair_products import Block, Pair, pair_batches
 from pyscale.metrics.side_by_side import each
 from pyscale.metrics.spectra import correlation_sums
 from pyscale.metrics.validity import check_finite, warn, warn_constant
-from pyscale.metrics.whitening import Basis, full_basis, whiten_moments, whiten_set
-from pyscale.ops import add_moments_, hsic_pairs, reference
+from pyscale.metrics.whitening import Basis, cross_products
+from pyscale.ops import hsic_pairs, reference
+from pyscale.ops.dtypes import result_dtype
 from pyscale.ops.gram import check_choice
 
-_STEEP = 1e-3  # least σ / σ_max for which directions come from the squares σ², with errors of about 1e-10
 _SLICE = 1 << 25  # numbers of the projections' rows that are held at once: 256 MiB, or more for
 _LEAST_ROWS = 256  # so many of each, fewer of which torch multiplies at half the rate
 
@@ -75,7 +75,8 @@ def cca_matrix(
         if summary == "r2" and _by_projections_is_less(left, right, n):
             sums = _projection_products(left, right, same)
         else:
-            sums = _correlation_sums(left, right, squares=summary == "r2", same=same)
+            single = summary == "mean" and _in_float32(*rows.values(), *columns.values())
+            sums = _correlation_sums(left, right, squares=summary == "r2", same=same, single=single)
         ranks = [torch.tensor([w.rank for w in side], dtype=sums.dtype, device=sums.device) for side in (left, right)]
         values = (sums / torch.minimum(ranks[0][:, None], ranks[1][None, :])).clamp(max=1)  # 0 / 0: NaN
     first = next(iter(xs.values())) if isinstance(xs, Mapping) else xs[0]
@@ -89,20 +90,8 @@ def _whitened(layers: dict[str, Tensor], rtol: float) -> tuple[list[str], list[B
 
     @torch.no_grad()  # here, too: a thread has a mode of its own
     def whiten(x: Tensor) -> tuple[bool, Basis]:
-        if x.shape[1] >= len(x):  # centred, its rank is less: moments (p, p) would lose the smallest directions
-            constant = bool(reference.is_constant(x))
-            return constant, Basis(whiten_set(centred(x), constant=constant, rtol=rtol).coordinates)
-        moments = Moments.empty(x.shape[1], x.device)
-        moments.add_(x)
-        constant, wide = bool(moments.constant), centred(x)
-        basis = None if constant else full_basis(wide, moments.S, least=max(rtol, _STEEP))
-        if basis is not None:
-            return constant, basis
-        found = whiten_moments(moments, rtol=rtol)
-        largest = torch.linalg.vector_norm(found.loadings[:, :1])  # σ_max
-        if not constant and (found.rank < x.shape[1] or bool(found.sigma[-1] < _STEEP * largest)):
-            return constant, Basis(whiten_set(wide, constant=constant, rtol=rtol).coordinates)
-        return constant, Basis(wide @ found.directions)
+        constant = bool(reference.is_constant(x))
+        return constant, orthonormal_basis(x, constant=constant, rtol=rtol)
 
     whitened = each(whiten, list(layers.values()), list(layers.values()))
     constant = [f"layer {name!r}" for name, (flag, _) in zip(layers, whitened, strict=True) if flag]
@@ -134,16 +123,25 @@ def _projection_products(left: Sequence[Basis], right: Sequence[Basis], same: bo
     return sums
 
 
-def _correlation_sums(left: Sequence[Basis], right: Sequence[Basis], *, squares: bool, same: bool) -> Tensor:
+def _in_float32(*sets: Tensor) -> bool:
+    """Return whether products of float32 numbers are enough: results are rounded to them, and roundings average out."""
+    return all(x.is_cpu and result_dtype(x.dtype) == torch.float32 for x in sets)
+
+
+def _correlation_sums(
+    left: Sequence[Basis], right: Sequence[Basis], *, squares: bool, same: bool, single: bool
+) -> Tensor:
     """Return Σρ, or Σρ², of all pairs (L, M); a column's cross products are formed at once, and soon let go."""
-    rows = [w.coordinates.contiguous() for w in left]
-    sums = rows[0].new_zeros((len(left), len(right)))
+    wide = left[0].coordinates.dtype
+    narrow = torch.float32 if single else wide  # of the products, which half the width makes twice as fast
+    rows = [w.coordinates.to(narrow).contiguous() for w in left]
+    sums = rows[0].new_zeros((len(left), len(right)), dtype=wide)
 
     def blocks() -> Iterator[Block]:
         for j, w in enumerate(right):
-            column = rows[j] if same else w.coordinates.contiguous()
+            column = rows[j] if same else w.coordinates.to(narrow).contiguous()
             last = j + 1 if same else len(left)
-            yield Block(range(last), j, _products(rows[:last], column))
+            yield Block(range(last), j, cross_products(rows[:last], column).to(wide))
 
     for pairs, C in pair_batches(blocks(), {i: w.rank for i, w in enumerate(left)}):
         for (i, j), value in zip(pairs, correlation_sums(C, squares=squares), strict=True):
@@ -151,18 +149,6 @@ def _correlation_sums(left: Sequence[Basis], right: Sequence[Basis], *, squares:
             if same:
                 sums[j, i] = value
     return sums
-
-
-def _products(rows: Sequence[Tensor], column: Tensor) -> Tensor:
-    """Return W_iᵀ W_j of sets (n, r_i) with one (n, s), one above the other (Σr_i, s)."""
-    if column.device.type != "cpu":
-        return torch.cat(list(rows), dim=1).T @ column
-    sizes = [row.shape[1] for row in rows]
-    products = column.new_zeros((sum(sizes), column.shape[1]))
-    zeros = column.new_zeros(max(*sizes, column.shape[1]))
-    for part, row in zip(products.split(sizes), rows, strict=True):
-        add_moments_(part, row, zeros[: row.shape[1]], column, zeros[: column.shape[1]])
-    return products
 
 
 def _warn_few_samples(

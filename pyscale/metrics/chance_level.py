@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyscale.metrics.canonical import centred, chance_r2
+from pyscale.metrics.canonical import chance_r2
 from pyscale.metrics.inputs import as_pair, in_kind
 from pyscale.metrics.kernel_sums import LEAST_SAMPLES, CentredGram, Estimator, FeatureSums
 from pyscale.metrics.moments import centred_slices
 from pyscale.metrics.validity import check_finite, warn_constant
-from pyscale.metrics.whitening import WhitenedSet, whiten_set
+from pyscale.metrics.whitening import WhitenedSet, centred, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.gram import check_choice, check_samples

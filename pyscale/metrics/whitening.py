@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from pyscale.metrics.moments import Moments
+from pyscale.ops import add_moments_
+from pyscale.ops.dtypes import accumulator_dtype
+
+
+class Directions(Protocol):
+    """What is known of a whitened set by its rank alone, whatever it was made from."""
+
+    @property
+    def rank(self) -> int:
+        """Directions kept."""
+
+    @property
+    def total(self) -> float:
+        """tr(W Wᵀ): the rank without a ridge, less under one."""
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether a ridge has shrunk any direction."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,15 @@ class Basis:
         """Directions kept."""
         return self.coordinates.shape[1]
 
+    @property
+    def total(self) -> float:
+        """tr(W Wᵀ)."""
+        return float(self.rank)
+
+    def cross(self, other: Basis) -> Tensor:
+        """Return W_xᵀ W_y (rank_x, rank_y), whose singular values are the canonical correlations; no derivatives."""
+        return cross_products([self.coordinates], other.coordinates)
+
 
 @dataclass(frozen=True)
 class WhitenedMoments(Whitened):
@@ -110,20 +138,25 @@ def whiten_moments(moments: Moments, *, rtol: float, variance: float = 1.0, ridg
     return WhitenedMoments(V * sigma, sigma, sigma / (sigma.square() + c).sqrt())
 
 
-def full_basis(x: Tensor, S: Tensor, *, least: float) -> Basis | None:
-    """Return a basis of all p directions of ``x`` (n, p), centred, or None where they may not be kept.
+def centred(x: Tensor) -> Tensor:
+    """Return ``x`` (n, p) about the means of its features, in float64."""
+    wide = x.to(accumulator_dtype(x.device))
+    return wide - wide.mean(dim=0)
 
-    With S = Xᵀ X = L Lᵀ it is X L⁻ᵀ, at a fifth of what an eigendecomposition takes. The largest eigenvalue is at most
-    |S|₁ and the smallest at least 1 / |S⁻¹|₁, so that σ_min / σ_max > ``least`` is certain where that is returned, and
-    with it errors of the order of eps / least².
-    """
-    L, failed = torch.linalg.cholesky_ex(S)
-    if failed or not len(S):
-        return None
-    condition = torch.linalg.matrix_norm(S, 1) * torch.linalg.matrix_norm(torch.cholesky_inverse(L), 1)
-    if not condition < least**-2:
-        return None
-    return Basis(torch.linalg.solve_triangular(L.T, x, upper=True, left=False))
+
+def cross_products(rows: Sequence[Tensor], column: Tensor) -> Tensor:
+    """Return W_iᵀ W_j of sets (n, r_i) with one (n, s), all of one type, one above the other (Σr_i, s)."""
+    if column.device.type != "cpu":
+        return torch.cat(list(rows), dim=1).T @ column
+    sizes = [row.shape[1] for row in rows]
+    products = column.new_zeros((sum(sizes), column.shape[1]))
+    zeros = column.new_zeros(max(*sizes, column.shape[1]))
+    for part, row in zip(products.split(sizes), rows, strict=True):
+        if column.dtype == torch.float64:  # the core's, faster here than torch's
+            add_moments_(part, row, zeros[: row.shape[1]], column, zeros[: column.shape[1]])
+        else:
+            torch.mm(row.T, column, out=part)
+    return products
 
 
 def _kept(sigma: Tensor, *, constant: bool, rtol: float, variance: float) -> int:

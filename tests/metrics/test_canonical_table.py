@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyscale.metrics import canonical_table, cca_matrix
-from pyscale.metrics.whitening import full_basis
+from pyscale.metrics import canonical_table, cca_matrix, factors
 from tests import oracles
 from tests.metrics.samples import correlated
 from tests.metrics.test_canonical_numerics import SETS
@@ -72,8 +71,13 @@ def test_sets_of_more_features_than_samples_go_without_their_moments(monkeypatch
     rng = np.random.default_rng(0)
     rows = {"wide": rng.standard_normal((40, 90)), "square": rng.standard_normal((40, 40)) @ rng.random((40, 40))}
     columns = {"narrow": rng.standard_normal((40, 5)) + rows["wide"][:, :5]}
-    seen, original = [], canonical_table.Moments.empty
-    monkeypatch.setattr(canonical_table.Moments, "empty", lambda p, device: (seen.append(p), original(p, device))[1])
+    seen, original = [], factors.add_moments_
+
+    def add(S, x, *others):
+        seen.append(x.shape[1])
+        return original(S, x, *others)
+
+    monkeypatch.setattr(factors, "add_moments_", add)
     found = cca_matrix(rows, columns, summary=summary)
     np.testing.assert_allclose(found, expected(rows, columns, summary), rtol=0, atol=1e-11)
     assert seen == [5]
@@ -82,22 +86,16 @@ def test_sets_of_more_features_than_samples_go_without_their_moments(monkeypatch
         assert np.isnan(cca_matrix(flat, columns, summary=summary)).tolist() == [[False], [True]]
 
 
-@pytest.mark.parametrize("steepness", [1.0, 0.3, 1e-2, 2e-3, 1e-3, 1e-5, 1e-9, 0.0])
-@pytest.mark.parametrize("p", [1, 2, 9])
-def test_a_basis_without_eigenvalues_is_one_of_all_directions_that_count(p, steepness):
-    rng = np.random.default_rng(p)
-    U, V = (np.linalg.qr(rng.standard_normal((m, p)))[0] for m in (50, p))
-    sigma = 7.0 * np.geomspace(1, steepness, p) if steepness else 7.0 * np.eye(p)[0]
-    x = torch.from_numpy((U * sigma) @ V.T)
-    basis = full_basis(x, x.T @ x, least=1e-3)
-    flat = sigma[-1] / sigma[0]
-    if basis is None:
-        assert flat < 1e-3 * p  # the bound is off by no more than the norms are
-        return
-    assert flat > 1e-3
-    W = basis.coordinates.numpy()
-    np.testing.assert_allclose(W.T @ W, np.eye(p), atol=1e-9)
-    np.testing.assert_allclose(W @ W.T, U @ U.T, atol=1e-9)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_narrow_sets_keep_the_digits_that_float32_results_show(dtype):
+    """Products of float32 bases: where correlations are 1, as of a set with its own image, too."""
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.standard_normal((300, 20))).to(dtype)
+    rows = {"x": x, "half of x": x[:, :10].contiguous(), "noisy": (x + torch.randn(300, 20)).to(dtype)}
+    found = cca_matrix(rows)
+    assert found.dtype == torch.float32
+    wide = {name: side.double().numpy() for name, side in rows.items()}
+    np.testing.assert_allclose(found, expected(wide, wide, "mean"), rtol=0, atol=1.5e-7)
 
 
 def test_results_come_in_kind_and_constant_layers_are_named():

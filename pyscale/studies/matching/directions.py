@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyscale.metrics.canonical import centred, certain_ones, weighted_by_projections
+from pyscale.metrics.canonical import certain_ones, weighted_by_projections
 from pyscale.metrics.side_by_side import each
-from pyscale.metrics.whitening import WhitenedSet, whiten_set
+from pyscale.metrics.whitening import WhitenedSet, centred, whiten_set
 from pyscale.ops import reference
 
 Tables = NDArray[np.float64]
