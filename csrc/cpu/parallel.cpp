@@ -54,8 +54,8 @@ void run_in_threads(int threads, void (*task)(void*), void* data) {
 }
 
 int useful_threads(double work, int threads) {
-  // Multiply-adds that take as long as having a thread join in: one of a team spins and waits, about
-  // 8 us; one of our own has to be started, 30 to 50 us.
+  // Multiply-adds that take as long as having a thread join in: 8 us for one of a team, which spins
+  // and waits; 30 to 50 us for one of our own, which has to be started.
   const double grain = g_run.load() ? 1 << 19 : 1 << 21;
   return work >= grain * threads ? threads : std::max(1, static_cast<int>(work / grain));
 }
