@@ -21,7 +21,7 @@ SECONDS = 12.0  # that all turns of a case together may take, if the fewest fit
 LONG = 3.0  # seconds; a rival that takes longer, and FAR_BEHIND times ours, is called once
 FAR_BEHIND = 4.0
 _BURST = 0.02  # seconds of timed calls in a turn, if one is shorter
-_MOST_CALLS = 20  # timed in a turn
+_MOST_CALLS = 400  # timed in a turn
 _NO_WARM_UP = 0.3  # seconds; a longer call does not notice how it was begun
 # settle(): seconds watched, share of them that rest may use, seconds in all. The time of a thread that runs on another
 # core is brought up to date by that core's clock tick alone, every 4 to 10 ms: a shorter watch would see nothing.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pyscale.metrics.factors import orthonormal_product
+from pyscale.metrics.factors import whitened_product
 from pyscale.metrics.inputs import as_pair, in_kind
 from pyscale.metrics.validity import check_finite, warn, warn_constant
 from pyscale.metrics.whitening import Directions, Whitened, WhitenedSet, centred, whiten_set
@@ -223,16 +223,16 @@ def check_variance(variance: float) -> None:
         raise ValueError(f"variance is {variance!r}; expected a share in (0, 1]")
 
 
-def whitened_product(
+def product_of_sets(
     x: Tensor, y: Tensor, *, rtol: float, variance: float = 1.0, ridge: float = 0.0
 ) -> tuple[Tensor, Directions, Directions]:
     """Return W_xᵀ W_y (rank_x, rank_y), and both sets' directions; warnings and errors as of :func:`whitened_pair`."""
     differentiable = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
-    if variance < 1 or ridge > 0 or differentiable:
+    if variance < 1 or differentiable:
         wx, wy = whitened_pair(x, y, rtol=rtol, variance=variance, ridge=ridge)
         return wx.cross(wy), wx, wy
     with torch.no_grad():
-        return orthonormal_product(x, y, constant=_checked_values(x, y), rtol=rtol)
+        return whitened_product(x, y, constant=_checked_values(x, y), rtol=rtol, ridge=ridge)
 
 
 def whitened_pair(
@@ -272,6 +272,6 @@ def _correlations(x: Any, y: Any, *, rtol: float, variance: float = 1.0, ridge: 
     if torch.compiler.is_compiling():  # sizes that depend on the data stay inside one op
         rho, ranks, chance = torch.ops.pyscale.canonical(tx, ty, float(variance), float(ridge), float(rtol))
         return CCAResult(restore(rho), restore(rho.mean()), restore(rho.square().mean()), ranks[0], ranks[1], chance)
-    C, wx, wy = whitened_product(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
+    C, wx, wy = product_of_sets(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
     warn_few_samples(wx, wy, tx.shape[0])
     return correlate(C, wx, wy, tx.shape[0], restore)

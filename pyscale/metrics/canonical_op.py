@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyscale.metrics.canonical import correlate, warn_few_samples, whitened_product
+from pyscale.metrics.canonical import correlate, product_of_sets, warn_few_samples
 from pyscale.metrics.whitening import centred, coordinates_gradient, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
@@ -25,7 +25,7 @@ _LIBRARY.define(f"canonical_backward(Tensor grad, Tensor x, Tensor y, {_OPTIONS}
 def _canonical(x: Tensor, y: Tensor, variance: float, ridge: float, rtol: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the correlations (min rank,) in float64, the ranks (2,), and the chance level of R², 0-d."""
     with torch.no_grad():
-        C, wx, wy = whitened_product(x, y, variance=variance, ridge=ridge, rtol=rtol)
+        C, wx, wy = product_of_sets(x, y, variance=variance, ridge=ridge, rtol=rtol)
         warn_few_samples(wx, wy, len(x))
         result = correlate(C, wx, wy, len(x), lambda tensor: tensor)
     ranks = torch.tensor([result.rank_x, result.rank_y], device=x.device)

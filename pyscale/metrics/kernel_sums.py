@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyscale.metrics.moments import centred_slices, gram_product, is_noise
 from pyscale.metrics.validity import check_finite
-from pyscale.ops import library, reference
+from pyscale.ops import add_moments_, library, reference
 from pyscale.ops.dtypes import accumulator_dtype, result_dtype
 from pyscale.ops.gram import Precision
 
@@ -173,6 +173,7 @@ class FeatureSums(NamedTuple):
     """What the linear kernel needs of one set in feature space."""
 
     mean: Tensor  # (p,)
+    radii: Tensor  # |x|² about the mean, (n,); (0,) where the estimator has no use for them
     trace: Tensor  # 0-d: Σ |x|² about the mean
     square: Tensor  # 0-d: the inner product of the centred Gram with itself
     biased: Tensor  # 0-d: that of H K H, whatever the estimator
@@ -193,14 +194,11 @@ class FeatureSums(NamedTuple):
     def computed(cls, x: Tensor, estimator: str) -> FeatureSums:
         """Return the sums of ``x`` (n, p), at which nobody has looked yet."""
         mean = x.mean(dim=0, dtype=accumulator_dtype(x.device))
-        S, w = mean.new_zeros((len(mean), len(mean))), mean.new_zeros(())
-        for a, _ in centred_slices(x, mean):
-            r = a.square().sum(dim=1)
-            S, w = S + a.T @ a, w + r.dot(r)
+        S, radii = _co_moments(x, mean, x, mean), _radii(x, mean, estimator)
         trace, biased = S.trace(), S.square().sum()
-        square = gram_product(biased, w, trace, trace, x.shape[0], estimator)
-        constant = reference.is_constant(x)
-        return cls(mean, trace, square, biased, constant, is_noise(square, biased) & ~constant)
+        square = gram_product(biased, radii.dot(radii), trace, trace, x.shape[0], estimator)
+        constant = reference.is_constant(x, mean.detach())
+        return cls(mean, radii, trace, square, biased, constant, is_noise(square, biased) & ~constant)
 
 
 def feature_sums(xs: Sequence[Tensor], subjects: Sequence[str], estimator: str) -> list[FeatureSums]:
@@ -223,7 +221,24 @@ def feature_sums(xs: Sequence[Tensor], subjects: Sequence[str], estimator: str) 
 
 def feature_product(x: Tensor, y: Tensor, a: FeatureSums, b: FeatureSums, estimator: str) -> Tensor:
     """Return the inner product of the centred linear Grams of ``x`` and ``y``, 0-d float64, given the sums of each."""
-    S, w = a.mean.new_zeros((len(a.mean), len(b.mean))), a.mean.new_zeros(())
-    for left, right in centred_slices(x, a.mean, y, b.mean):
-        S, w = S + left.T @ right, w + left.square().sum(dim=1).dot(right.square().sum(dim=1))
-    return gram_product(S.square().sum(), w, a.trace, b.trace, x.shape[0], estimator)
+    S = _co_moments(x, a.mean, y, b.mean)
+    return gram_product(S.square().sum(), a.radii.dot(b.radii), a.trace, b.trace, x.shape[0], estimator)
+
+
+def _co_moments(x: Tensor, mean_x: Tensor, y: Tensor, mean_y: Tensor) -> Tensor:
+    """Return S_xy (p, q) about the means."""
+    S = mean_x.new_zeros((len(mean_x), len(mean_y)))
+    others = () if y is x else (y, mean_y)
+    differentiable = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
+    if x.is_cpu and not differentiable and not torch.compiler.is_compiling():  # torch's products are slower there
+        return add_moments_(S, x, mean_x, *others)
+    for a, b in centred_slices(x, mean_x, *others):
+        S = S + a.T @ b
+    return S
+
+
+def _radii(x: Tensor, mean: Tensor, estimator: str) -> Tensor:
+    """Return |x|² of every sample about the mean (n,), or (0,) for the biased estimator, which has no use for it."""
+    if estimator == "biased":
+        return mean.new_zeros(0)
+    return torch.cat([a.square().sum(dim=1) for a, _ in centred_slices(x, mean)])

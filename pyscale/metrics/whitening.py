@@ -87,10 +87,6 @@ class Basis:
         """tr(W Wᵀ)."""
         return float(self.rank)
 
-    def cross(self, other: Basis) -> Tensor:
-        """Return W_xᵀ W_y (rank_x, rank_y), whose singular values are the canonical correlations; no derivatives."""
-        return cross_products([self.coordinates], other.coordinates)
-
 
 @dataclass(frozen=True)
 class WhitenedMoments(Whitened):

@@ -120,11 +120,12 @@ def center(K: Tensor, centering: str) -> Tensor:
     return U - torch.diag(U.diagonal())
 
 
-def is_constant(x: Tensor) -> Tensor:
-    """Return whether every feature j has max_i |x_ij - m_j| <= 4 eps max_i |x_ij|, as a 0-d bool tensor."""
+def is_constant(x: Tensor, mean: Tensor | None = None) -> Tensor:
+    """Return whether every feature j has max_i |x_ij - m_j| <= 4 eps max_i |x_ij|, 0-d bool, given m if known."""
     if x.shape[0] == 0 or x.shape[1] == 0:
         return torch.ones((), dtype=torch.bool, device=x.device)
-    mean = x.mean(dim=0, dtype=accumulator_dtype(x.device))
+    if mean is None:
+        mean = x.mean(dim=0, dtype=accumulator_dtype(x.device))
     low, high = x.amin(dim=0).to(mean.dtype), x.amax(dim=0).to(mean.dtype)
     spread = torch.maximum(high - mean, mean - low)
     largest = torch.maximum(high.abs(), low.abs())

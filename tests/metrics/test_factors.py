@@ -83,10 +83,32 @@ def test_dead_features_and_uneven_units_need_no_svd(monkeypatch):
     np.testing.assert_allclose(ps.cca(x, y).correlations, expected, rtol=0, atol=1e-12)
 
 
-def test_a_set_is_all_its_own_and_knows_it_at_once():
-    x = correlated(0, 60, 7, 1)[0]
+@pytest.mark.parametrize("steepness", [0.5, 1e-2, 1e-5, 1e-9])
+@pytest.mark.parametrize("ridge", [1e-6, 1e-2, 3.0])
+def test_a_ridge_needs_no_svd_either_and_counts_dead_features(steepness, ridge):
+    x, y = steep(3, 300, 8, steepness)[1] + 3, correlated(1, 300, 5, 1)[0]
+    y += x[:, :5]
+    x = np.insert(x, 4, 2.0, axis=1)
+    expected = oracles.ridge_correlations(x, y, ridge)
+    result = ps.cca(x, y, ridge=ridge, rtol=1e-12)
+    assert result.rank_x == 8
+    np.testing.assert_allclose(result.correlations, expected[:5], rtol=0, atol=1e-9)
+    side_x, side_y = (factored(torch.from_numpy(s), constant=False, rtol=1e-6, ridge=ridge) for s in (x, y))
+    assert side_y is not None
+    assert (side_x is None) == (steepness < 1e-6)
+    for found, samples in ((side_x, x), (side_y, y)):
+        if found is not None:
+            squares = np.linalg.svd(samples - samples.mean(axis=0), compute_uv=False) ** 2
+            total = (squares / (squares + ridge * squares.sum() / samples.shape[1])).sum()
+            assert found.total == pytest.approx(total, rel=1e-9)
+            assert found.shrunk
+
+
+@pytest.mark.parametrize("steepness", [0.5, 1e-5])
+def test_a_set_is_all_its_own(steepness):
+    x = steep(0, 60, 7, steepness)[1]
     result = ps.cca(x, x)
-    assert result.correlations.tolist() == [1.0] * 7
+    np.testing.assert_allclose(result.correlations, 1, rtol=0, atol=1e-12)
     assert (result.rank_x, result.rank_y) == (7, 7)
 
 
