@@ -271,3 +271,49 @@ def test_a_winner_that_loses_elsewhere_may_have_won_by_luck():
 def test_one_search_is_no_comparison():
     with pytest.raises(ValueError, match="at least two searches by label, got 1"):
         compare_searches({"a": searched({1.0: 0.5})})
+
+
+def test_two_lucky_winners_don_t_contradict_where_a_third_may_be_best_in_both():
+    """Each one's winner is far behind in the other; what is hardly behind in either may be best in both."""
+    wide_, deep = searched({1.0: 0.601, 1.1: 0.6, 1.2: 0.3}), searched({1.0: 0.3, 1.1: 0.6, 1.2: 0.601})
+    compared = compare_searches({"wide": wide_, "deep": deep})
+    assert [transfer.standing for transfer in compared.transfers] == ["worse", "worse"]
+    assert [(pair.outlook, pair.shared) for pair in compared.pairs] == [("others in both", ("d1.1-w1-r1",))]
+    assert not compared.depends
+    assert "but d1.1-w1-r1 can't be told from the best in either" in str(compared)
+    assert "is not shown" in str(compared)
+    apart = compare_searches({"wide": wide_, "deep": searched({1.0: 0.3, 1.1: 0.5, 1.2: 0.6})})
+    assert [(pair.outlook, pair.shared) for pair in apart.pairs] == [("reversed", ())]
+
+
+def test_bases_may_be_best_in_both_by_the_network_that_they_round_to():
+    """Where 1.1 rounds to the winner, it was as good: nothing is trained of it there."""
+    rounded = searched({1.0: 0.6, 1.2: 0.3}, [point(1.0), point(1.1, skipped="same", same_as="d1-w1-r1"), point(1.2)])
+    deep = searched({1.0: 0.3, 1.1: 0.6, 1.2: 0.601})
+    assert [candidate.name for candidate in rounded.contenders] == ["d1-w1-r1", "d1.1-w1-r1"]
+    (pair,) = compare_searches({"rounded": rounded, "deep": deep}).pairs
+    assert (pair.outlook, pair.shared) == ("others in both", ("d1.1-w1-r1",))
+
+
+def test_what_was_not_tried_elsewhere_may_be_best_there():
+    wide_, deep = searched({1.0: 0.601, 1.1: 0.6, 1.2: 0.3}), searched({1.0: 0.3, 1.2: 0.6})
+    compared = compare_searches({"wide": wide_, "deep": deep})
+    assert [transfer.standing for transfer in compared.transfers] == ["worse", "worse"]
+    assert [pair.outlook for pair in compared.pairs] == ["not tried"]
+    assert not compared.depends
+
+
+def test_the_best_in_truth_is_seldom_ruled_out():
+    """Of eight equally good networks whose seeds err on the same pictures, any one is: never mind which is picked."""
+    made, rng, trials = plan([point(1 + i / 10) for i in range(8)], strategy="grid"), np.random.default_rng(0), 400
+    ruled_out = 0
+    for _ in range(trials):
+        easy = {candidate.name: rng.random(PICTURES) < 0.6 for candidate in made.candidates}
+
+        def train(candidate, rung, seed, easy=easy):
+            return Run(seed, rung.epochs, easy[candidate.name] ^ (rng.random(PICTURES) < 0.02), 1.0)
+
+        outcomes, skipped = climb(made, train)
+        found = SearchResult(made, tuple(outcomes), tuple(skipped), (), 0.95, None)
+        ruled_out += "d1-w1-r1" not in {candidate.name for candidate in found.contenders}
+    assert 0 < ruled_out / trials < 0.05

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyscale.comparison.dependencies import import_report_dependency
+from pyscale.models import Scaling
 from pyscale.studies.coefficients.intervals import Interval
 from pyscale.studies.coefficients.results import SearchResult
 from pyscale.studies.coefficients.space import Candidate
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Standing = Literal["best", "not distinguishable", "worse", "misses the cost", "not tried"]
-Outlook = Literal["reversed", "worse one way", "misses the cost", "not tried", "not distinguishable", "same"]
+Outlook = Literal[
+    "reversed", "others in both", "worse one way", "misses the cost", "not tried", "not distinguishable", "same"
+]
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,20 @@ class Pairing:
         searches: Their labels.
         differ: In what their plans differ: "family", "budget" (or its unit), "data", "recipe", "seeds", ...
         outlook: ``"reversed"``: the best bases of each are worse in the other, beyond what seeds and pictures explain,
-            so that no bases are best in both. ``"worse one way"``: those of one are worse in the other, whose own may
-            be best in both. ``"misses the cost"``: neither, and those of one are no candidate of the other after
-            rounding, so that nothing is known of their accuracy there. ``"not tried"`` and ``"not distinguishable"``:
-            as in :class:`Transfer`; ``"same"``: one and the same bases.
+            and so is all that can't be told from them, so that no bases are best in both. ``"others in both"``: the
+            best of each are worse in the other, but others can't be told from the best in either. ``"worse one way"``:
+            those of one are worse in the other, whose own may be best in both. ``"misses the cost"``: neither, and
+            those of one are no candidate of the other after rounding, so that nothing is known of their accuracy there.
+            ``"not tried"``: as in :class:`Transfer`; also where the best of each are worse in the other, but some that
+            can't be told from them were not tried there. ``"not distinguishable"``: as in :class:`Transfer`;
+            ``"same"``: one and the same bases.
+        shared: Names of the bases that may be best in both: they can't be told from the best in either.
     """
 
     searches: tuple[str, str]
     differ: tuple[str, ...]
     outlook: Outlook
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +98,7 @@ class SearchComparison:
         """Every two searches once."""
         standing = {(transfer.best_of, transfer.standing_in): transfer.standing for transfer in self.transfers}
         return tuple(
-            Pairing(
-                (one, other),
-                _differing(self.results[one], self.results[other]),
-                _outlook({standing[one, other], standing[other, one]}),
-            )
+            _pairing((one, other), self.results[one], self.results[other], {standing[one, other], standing[other, one]})
             for one, other in combinations(self.results, 2)
         )
 
@@ -103,8 +107,8 @@ class SearchComparison:
         """Whether the best bases change from one search to another, beyond what seeds and pictures explain.
 
         That is, whether some two searches are ``"reversed"``. One way alone is not enough: the winner of the one may
-        have been picked by luck among equals, and the other's be as good there. Missed costs are not counted at all:
-        they tell of rounding.
+        have been picked by luck among equals, and the other's be as good there. Both may have been, where a third is as
+        good as either. Missed costs are not counted at all: they tell of rounding.
         """
         return any(pair.outlook == "reversed" for pair in self.pairs)
 
@@ -144,13 +148,19 @@ class SearchComparison:
             f"accuracy: {len(self.worse)} of {n} are worse elsewhere beyond what seeds and pictures explain",
         ]
         for pair in self.pairs:
+            names = " and ".join(pair.searches)
             if pair.outlook == "reversed":
                 lines.append(
-                    f"the best bases change between {' and '.join(pair.searches)}, which differ in "
-                    f"{', '.join(pair.differ) or 'nothing'}: each one's are worse in the other"
+                    f"the best bases change between {names}, which differ in {', '.join(pair.differ) or 'nothing'}: "
+                    "each one's are worse in the other"
+                )
+            elif pair.outlook == "others in both":
+                lines.append(
+                    f"of {names} each one's best is worse in the other, but {', '.join(pair.shared)} can't be told "
+                    "from the best in either"
                 )
         if not self.depends:
-            lines.append("that the best bases change is not shown: in no two searches is each one's worse in the other")
+            lines.append("that the best bases change is not shown: no two searches rule out that some are best in both")
         return "\n".join(lines)
 
 
@@ -194,10 +204,24 @@ def _transfer(label: str, found: Candidate, other: str, there: SearchResult) -> 
     return Transfer(label, found.name, other, "not tried" if skipped is None else "misses the cost")
 
 
-def _outlook(standings: set[Standing]) -> Outlook:
-    """What the standings of two searches' best bases in one another come to."""
+def _pairing(searches: tuple[str, str], one: SearchResult, other: SearchResult, standings: set[Standing]) -> Pairing:
+    """Two searches, and what the standings of their best bases in one another come to."""
+    mine, theirs = (dict.fromkeys(c.bases for c in result.contenders) for result in (one, other))
+    shared = tuple(c.name for c in one.contenders if c.bases in theirs)
+    tried = _tried(one) & _tried(other)
+    unknown = any(bases not in tried for bases in (*mine, *theirs))
+    return Pairing(searches, _differing(one, other), _outlook(standings, bool(shared), unknown), shared)
+
+
+def _tried(result: SearchResult) -> set[Scaling]:
+    """All bases that a search asked for, those included that it had no need to train."""
+    return {outcome.candidate.bases for outcome in result.outcomes} | {c.bases for c in result.skipped}
+
+
+def _outlook(standings: set[Standing], shared: bool, unknown: bool) -> Outlook:
+    """By how the best bases stand in one another, and whether others may be best in both."""
     if standings == {"worse"}:
-        return "reversed"
+        return "others in both" if shared else "not tried" if unknown else "reversed"
     if "worse" in standings:
         return "worse one way"
     for standing in ("misses the cost", "not tried", "not distinguishable"):

@@ -82,7 +82,7 @@ class Difference:
     Attributes:
         name: Of the other.
         epochs: That both had behind them: those at which the other was last measured.
-        gain: The best's mean accuracy less the other's. The intervals of all differences of a search hold at once.
+        gain: The best's mean accuracy less the other's; :attr:`SearchResult.differences` says what its interval covers.
         diverged: Whether the other diverged, so that there is no difference.
     """
 
@@ -127,9 +127,11 @@ class SearchResult:
     def differences(self) -> tuple[Difference, ...]:
         """The best against every other, in the order of ``outcomes``.
 
-        The coverage is Bonferroni's: with probability ``confidence`` all intervals hold, as they must where the best is
-        picked out of many (Hsu, "Simultaneous confidence intervals for all distances from the 'best'", Annals of
-        Statistics 9, 1981, has the idea).
+        The coverage is Bonferroni's of one against all others: were the best named beforehand, all intervals would hold
+        at once with probability ``confidence``. It is picked by these very accuracies, so what holds is less: with at
+        least that probability the candidate that is best in truth is the one found, or not ``distinguishable`` from it.
+        To be ruled out it must be overtaken, by so much, by one of the others (Hsu, "Simultaneous confidence intervals
+        for all distances from the 'best'", Annals of Statistics 9, 1981).
         """
         others = self.outcomes[1:]
         each = 1 - (1 - self.confidence) / max(1, len(others))
@@ -141,6 +143,15 @@ class SearchResult:
         return tuple(
             other for other, found in zip(self.outcomes[1:], self.differences, strict=True) if not found.distinguishable
         )
+
+    @property
+    def contenders(self) -> tuple[Candidate, ...]:
+        """All bases that may be best: the best, those it can't be told apart from, and those that round to one of them.
+
+        With probability ``confidence`` or more the best in truth is among them; see :attr:`differences`.
+        """
+        able = (self.best, *self.indistinguishable)
+        return tuple(candidate for outcome in able for candidate in (outcome.candidate, *self.same_as(outcome)))
 
     def same_as(self, outcome: Outcome) -> tuple[Candidate, ...]:
         r"""Other points whose networks are the very same at :math:`\phi = 1`, so that no accuracy tells them apart."""
