@@ -12,6 +12,7 @@ import torch
 from typing_extensions import Self
 
 from pyscale.ops.devices import check_device
+from pyscale.ops.memory import MemoryErrors
 
 
 @contextmanager
@@ -156,11 +157,12 @@ class Metric(ABC):
                 layout = layout or theirs
                 _check_equal(layout, theirs, "the metric to merge")
         metrics = [copy.deepcopy(other) if other is self else other for other in metrics]
-        if metrics:
-            self._merge(metrics[0])
-        with self._whole():  # what has been merged stays
-            for other in metrics[1:]:
-                self._merge(other)
+        with MemoryErrors(type(self).__name__):
+            if metrics:
+                self._merge(metrics[0])
+            with self._whole():  # what has been merged stays
+                for other in metrics[1:]:
+                    self._merge(other)
         return self
 
     @plain_tensors()
