@@ -1,4 +1,4 @@
-"""The Python of the README and of the page on stores runs as it stands."""
+"""The Python of the README and of the pages on stores and studies runs as it stands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-OF_STORES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/stores.md").read_text(), flags=re.DOTALL)
+OF_PAGES = [
+    example
+    for page in ("stores", "studies")
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), flags=re.DOTALL)
+]
 
 
-@pytest.mark.parametrize("example", EXAMPLES + OF_STORES, ids=lambda code: code.splitlines()[0])
+@pytest.mark.parametrize("example", EXAMPLES + OF_PAGES, ids=lambda code: code.splitlines()[0])
 def test_example_runs(example, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # examples may write files
     exec(compile(example, "example", "exec"), {})

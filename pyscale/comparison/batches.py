@@ -52,6 +52,12 @@ def forward_batch(model: nn.Module, batch: Any) -> Any:
     return model(**keywords)
 
 
+def check_forward(forward: Forward | None) -> None:
+    """Raise TypeError unless it can be called, or is None."""
+    if forward is not None and not callable(forward):
+        raise TypeError(f"forward is {forward!r}; expected a function forward(model, batch), or None")
+
+
 def count_samples(batch: Any) -> int | None:
     """Return the length of the first tensor in what a model would be given, or None where there is none."""
     item = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch

@@ -59,6 +59,8 @@ class Comparisons(Mapping[Key, Comparison]):
 
         Names that were numbers, such as steps, may be asked for as numbers.
         """
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise KeyError(f"{key!r} is not two models' names, such as {(self.names[0], self.names[-1])!r}")
         x, y = map(str, key)
         for name in (x, y):
             if name not in self.names:

@@ -18,9 +18,10 @@ from pyscale.comparison.provenance import describe_run
 from pyscale.comparison.result import Comparison
 from pyscale.comparison.scores import Scores
 from pyscale.comparison.sides import Side
-from pyscale.comparison.state import check_device, check_initialised, left_as_found
+from pyscale.comparison.state import check_initialised, left_as_found
 from pyscale.distributed import check_sharding, gathered, local_device
 from pyscale.distributed.dealing import Sharding
+from pyscale.ops.devices import check_device
 from pyscale.ops.gram import Kernel
 
 

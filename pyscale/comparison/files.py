@@ -21,6 +21,7 @@ REQUIRED = ("values", "stderr", "chance", "zscores")
 ARRAYS = (*REQUIRED, "pvalues")
 _FORMAT = "pyscale comparison"
 _VERSION = 1
+_MAGIC = b"PK"  # that zip files begin with
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -85,10 +86,11 @@ def read(path: str | PathLike[str], kind: str, version: int) -> tuple[dict[str, 
     """Read what :func:`write` wrote: all arrays, and the header, of which format and version have been checked.
 
     Raises:
+        TypeError: ``path`` is no path.
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or something else, or of another version.
     """
-    path = Path(path)
+    path = _as_path(path)
     what = kind.removeprefix("pyscale ")
     with path.open("rb") as file:
         try:
@@ -104,8 +106,15 @@ def read(path: str | PathLike[str], kind: str, version: int) -> tuple[dict[str, 
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` that takes its place if the block succeeds and vanishes if not."""
-    path = Path(path)
+    """Open a temporary file beside ``path`` that takes its place if the block succeeds and vanishes if not.
+
+    Raises:
+        TypeError: ``path`` is no path.
+        FileNotFoundError: Its folder does not exist.
+    """
+    path = _as_path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path is {str(path)!r}, but there is no folder {str(path.parent)!r}")
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with temporary.open("xb") as file:
@@ -117,7 +126,16 @@ def replacing(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def _as_path(path: str | PathLike[str]) -> Path:
+    if not isinstance(path, str | PathLike) or not Path(path).name:
+        raise TypeError(f"path is {path!r}; expected that of a file")
+    return Path(path)
+
+
 def _read(file: IO[bytes]) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    if not file.read(len(_MAGIC)).startswith(_MAGIC):  # NumPy would advise to unpickle it
+        raise ValueError("it is no .npz archive")
+    file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array")

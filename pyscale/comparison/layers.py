@@ -76,7 +76,7 @@ def select_layers(model: nn.Module, layers: Layers = None, *, argument: str = "l
         The selection. A module that several names lead to bears the first of them.
 
     Raises:
-        TypeError: An item is neither a string nor a module type.
+        TypeError: ``layers`` or an item of it is neither a string nor a module type.
         ValueError: A name, pattern or type is in no layer of the model, or nothing is chosen.
 
     Example:
@@ -126,6 +126,11 @@ def _choose(
 
 
 def _as_items(layers: Layer | Iterable[Layer], argument: str) -> list[Layer]:
+    if not isinstance(layers, str | type | Iterable):
+        raise TypeError(
+            f"{argument} is a {type(layers).__name__}; expected a layer's name, a glob pattern or a module type, or "
+            f"several of them"
+        )
     items = [layers] if isinstance(layers, str | type) else list(layers)
     for item in items:
         if not isinstance(item, str) and not (isinstance(item, type) and issubclass(item, nn.Module)):

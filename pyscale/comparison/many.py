@@ -25,11 +25,11 @@ from pyscale.comparison.options import Estimator, Metric, Mode, Options, Pair, r
 from pyscale.comparison.replaying import ReplayedSide
 from pyscale.comparison.result import Comparison
 from pyscale.comparison.sides import Side
-from pyscale.comparison.state import check_device, left_as_found
+from pyscale.comparison.state import left_as_found
 from pyscale.comparison.stored.checkpoint import Checkpoint
 from pyscale.comparison.stored.engine import (
     BATCH,
-    check_batch_size,
+    as_batch_size,
     check_features,
     describe_stores,
     run_stores,
@@ -39,6 +39,7 @@ from pyscale.comparison.stored.pair_by_pair import compare_pair_by_pair, fit_at_
 from pyscale.comparison.stored.plan import left_for_comparison
 from pyscale.comparison.stored.sides import StoredSide, align, choose_layers
 from pyscale.distributed import Crew, gathered, local_device
+from pyscale.ops.devices import check_device
 from pyscale.ops.gram import Kernel, check_choice
 from pyscale.stores.store import Store
 
@@ -139,7 +140,7 @@ def compare_many(
         memory=memory,
     )
     check_choice("sharding", sharding, ("auto", "none"))
-    check_batch_size(batch_size)
+    batch_size = as_batch_size(batch_size)
     with ExitStack() as stack:
         subjects = named_subjects(models, build, stack)
         chosen = by_name(layers, list(subjects), argument="layers")

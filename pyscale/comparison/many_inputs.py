@@ -30,6 +30,10 @@ def named_subjects(models: Models, build: Callable[[Any], nn.Module] | None, sta
         TypeError: Something is neither a model nor a store.
         ValueError: There is nothing, or two bear one name.
     """
+    if not isinstance(models, Mapping | Iterable) or isinstance(models, str | nn.Module):
+        raise TypeError(f"models is a {type(models).__name__}; expected a mapping, or (name, model) pairs")
+    if build is not None and not callable(build):
+        raise TypeError(f"build is {build!r}; expected a function that makes a module of what models holds, or None")
     pairs = list(models.items() if isinstance(models, Mapping) else models)
     if not pairs:
         raise ValueError("models is empty; expected at least one model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -33,7 +34,7 @@ def parse_size(size: int | str, argument: str) -> int:
         >>> parse_size("1.5KiB", "memory")
         1536
     """
-    if isinstance(size, bool) or not isinstance(size, int | str):
+    if isinstance(size, bool) or not isinstance(size, Integral | str):
         raise TypeError(f"{argument} is {size!r}; expected bytes or a string such as '2GiB'")
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
     units = {unit.lower(): factor for unit, factor in _UNITS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, TypeAlias, get_args
 
 from pyscale.comparison.features import Features
@@ -57,10 +58,10 @@ def resolve_options(
     check_choice("mode", mode, (None, *get_args(Mode)))
     check_choice("features", features, get_args(Features))
     check_bandwidth(bandwidth)
-    _check_count("permutations", permutations, least=0)
-    _check_count("seed", seed)
+    permutations = whole("permutations", permutations, least=0)
+    seed = whole("seed", seed)
     if max_batches is not None:
-        _check_count("max_batches", max_batches, least=1)
+        max_batches = whole("max_batches", max_batches, least=1)
     if mode is None:
         by_batches = metric == "cka" and estimator == "unbiased" and features != "positions"
         mode = "minibatch" if by_batches else "exact"
@@ -112,8 +113,10 @@ def _why_not_minibatch(metric: Metric, estimator: Estimator, features: Features)
     return None
 
 
-def _check_count(name: str, value: int, *, least: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
+def whole(name: str, value: object, *, least: int | None = None) -> int:
+    """Return a whole number, NumPy's too, as Python's; TypeError for all else, ValueError below ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is {value!r}; expected an integer")
     if least is not None and value < least:
         raise ValueError(f"{name} is {value}; expected at least {least}")
+    return int(value)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pyscale.comparison.batches import Forward, forward_batch, move
+from pyscale.comparison.batches import Forward, check_forward, forward_batch, move
 from pyscale.comparison.hooks import Tap
 from pyscale.comparison.layers import Selection
 from pyscale.comparison.wrappers import unwrap
@@ -23,11 +23,15 @@ class Side:
         selection: Its layers that are compared.
         forward: The user's way of calling it; None is :func:`forward_batch`.
         loader: Which of the loaders it sees.
+
+    Raises:
+        TypeError: ``forward`` can't be called.
     """
 
     def __init__(
         self, label: str, model: nn.Module, selection: Selection, forward: Forward | None, loader: int = 0
     ) -> None:
+        check_forward(forward)
         self.model = model
         self.inner = unwrap(model)
         self.tap = Tap(label, selection)

@@ -43,14 +43,6 @@ def home(model: nn.Module) -> torch.device | None:
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), None)
 
 
-def check_device(device: torch.device | str) -> torch.device:
-    """Return the device with its number; ValueError where there is no such device here."""
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
-        raise ValueError(f"device is {str(device)!r}, which can't be used: {str(error).splitlines()[0]}") from error
-
-
 def check_initialised(model: nn.Module, label: str) -> None:
     """Raise ValueError where a lazy module of the model has not seen its first input yet."""
     for name, parameter in model.named_parameters():

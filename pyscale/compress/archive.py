@@ -33,6 +33,9 @@ class Compressed:
     config: Any
     report: Report
 
+    def __repr__(self) -> str:
+        return f"Compressed({len(self.state_dict)} tensors, {self.report.bytes_file} bytes, config={self.config!r})"
+
 
 def save(
     model: nn.Module | Mapping[str, Tensor], path: str | PathLike[str], *, config: Any = None, huffman: bool = True
@@ -57,7 +60,9 @@ def save(
         What each tensor takes, and the file; the same as in :func:`load`.
 
     Raises:
-        TypeError: A tensor is not dense or of a type that is not served, or ``config`` is not plain JSON.
+        TypeError: A tensor is not dense or of a type that is not served, ``config`` is not plain JSON, or ``path`` is
+            no path.
+        FileNotFoundError: The folder of ``path`` does not exist.
 
     Example:
         >>> import tempfile
@@ -73,13 +78,16 @@ def save(
     """
     if not isinstance(model, nn.Module | Mapping):
         raise TypeError(f"model must be a torch.nn.Module or a state dict, got {type(model).__name__}")
+    path = _as_path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path: no such folder: {str(path.parent)!r}")
     state = dict(model.state_dict() if isinstance(model, nn.Module) else model)
     if config is None:
         recipe = getattr(model, "recipe", None)
         config = recipe.to_dict() if recipe is not None and hasattr(recipe, "to_dict") else None
     stored = [encode(name, tensor, huffman=huffman) for name, tensor in state.items()]
     data = to_bytes(stored, config)
-    _write_whole(Path(path), data)
+    _write_whole(path, data)
     return report_of(stored, state, len(data))
 
 
@@ -98,11 +106,14 @@ def load(path: str | PathLike[str], *, into: nn.Module | None = None) -> Compres
         State dict, configuration and report.
 
     Raises:
+        TypeError: ``path`` is no path, or ``into`` no module.
         FileNotFoundError: There is no such file.
         CorruptFileError: It is not a ``.psz`` file, of a version that is not known, cut off, damaged or inconsistent.
         ValueError: The tensors do not fit ``into``.
     """
-    path = Path(path)
+    path = _as_path(path)
+    if into is not None and not isinstance(into, nn.Module):
+        raise TypeError(f"into must be a torch.nn.Module, got {type(into).__name__}")
     if not path.is_file():
         raise FileNotFoundError(f"path: no such file: {str(path)!r}")
     data = path.read_bytes()
@@ -114,6 +125,12 @@ def load(path: str | PathLike[str], *, into: nn.Module | None = None) -> Compres
     if into is not None:
         reshape(into, state)
     return Compressed(state, config, report_of(stored, state, len(data)))
+
+
+def _as_path(path: str | PathLike[str]) -> Path:
+    if not isinstance(path, str | PathLike) or not Path(path).name:
+        raise TypeError(f"path must be that of a file, got {path!r}")
+    return Path(path)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Literal, get_args
 
 from torch import Tensor, nn
@@ -101,8 +102,9 @@ def prune(
 
 
 def _checked_amount(argument: str, amount: object) -> float:
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+    if isinstance(amount, bool) or not isinstance(amount, Real):
         raise TypeError(f"{argument} must be a number, got {amount!r}")
-    if not 0 <= amount < 1:
+    share = float(amount)
+    if not 0 <= share < 1:
         raise ValueError(f"{argument} must be at least 0 and below 1, got {amount}")
-    return float(amount)
+    return share

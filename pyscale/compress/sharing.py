@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -113,11 +114,12 @@ class _SharedWeight(nn.Module):
 
 
 def _checked_bits(argument: str, bits: object) -> int:
-    if isinstance(bits, bool) or not isinstance(bits, int):
+    if isinstance(bits, bool) or not isinstance(bits, Integral):
         raise TypeError(f"{argument} must be an int from 1 to {MOST_BITS}, got {bits!r}")
-    if not 1 <= bits <= MOST_BITS:
+    count = int(bits)
+    if not 1 <= count <= MOST_BITS:
         raise ValueError(f"{argument} must be from 1 to {MOST_BITS}, got {bits}")
-    return bits
+    return count
 
 
 def _refuse_tied(layers: dict[str, nn.Module]) -> None:

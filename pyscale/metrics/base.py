@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
+from pyscale.ops.devices import check_device
+from pyscale.ops.memory import MemoryErrors
+
 
 @contextmanager
 def plain_tensors() -> Iterator[None]:
@@ -63,9 +66,12 @@ class Metric(ABC):
 
         Returns:
             The metric itself.
+
+        Raises:
+            ValueError: There is no such device here.
         """
         self._check_whole()
-        device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+        device = check_device(device)  # "cuda" becomes "cuda:0"
         self._move(device)
         self._device = device
         return self
@@ -151,11 +157,12 @@ class Metric(ABC):
                 layout = layout or theirs
                 _check_equal(layout, theirs, "the metric to merge")
         metrics = [copy.deepcopy(other) if other is self else other for other in metrics]
-        if metrics:
-            self._merge(metrics[0])
-        with self._whole():  # what has been merged stays
-            for other in metrics[1:]:
-                self._merge(other)
+        with MemoryErrors(type(self).__name__):
+            if metrics:
+                self._merge(metrics[0])
+            with self._whole():  # what has been merged stays
+                for other in metrics[1:]:
+                    self._merge(other)
         return self
 
     @plain_tensors()
@@ -178,8 +185,11 @@ class Metric(ABC):
             The metric itself.
 
         Raises:
+            TypeError: It is no mapping.
             ValueError: It is of another metric, has other options, or lacks entries.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict is a {type(state_dict).__name__}; expected what state_dict() returned")
         missing = {"metric", "options", "state"} - set(state_dict)
         if missing:
             raise ValueError(f"state_dict lacks {', '.join(map(repr, sorted(missing)))}; is it a metric's?")

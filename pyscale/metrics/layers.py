@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -64,6 +65,26 @@ class LayerNames:
     seen_rows: list[str] | None = None
     seen_columns: list[str] | None = None
     same: bool | None = None
+
+    @classmethod
+    def given(cls, rows: Sequence[str] | None, columns: Sequence[str] | None) -> LayerNames:
+        """Return the names that a constructor was given, or None for those of the first update.
+
+        Raises:
+            TypeError: They are no list.
+            ValueError: There are none, or one stands twice.
+        """
+        for argument, names in (("rows", rows), ("columns", columns)):
+            if names is None:
+                continue
+            if isinstance(names, str) or not isinstance(names, Sequence):
+                raise TypeError(f"{argument} is {names!r}; expected a list of layers' names, or None")
+            if not names:
+                raise ValueError(f"{argument} is empty; expected at least one layer")
+            name, times = Counter(names).most_common(1)[0]
+            if times > 1:
+                raise ValueError(f"{argument} holds {name!r} {times} times; every layer needs a name of its own")
+        return cls(rows, columns)
 
     @property
     def rows(self) -> list[str] | None:

@@ -84,7 +84,7 @@ class MinibatchCKA(Metric):
         self._sets = sets
         self.kernel: Kernel = kernel
         self.bandwidth = float(bandwidth)
-        self._names = LayerNames(rows, columns)
+        self._names = LayerNames.given(rows, columns)
         self._sums: PairSums | None = None
         self.batches = 0  # seen so far, the skipped ones included
         self.skipped = 0  # of fewer than 4 samples

@@ -48,7 +48,7 @@ class PairGathering(Metric):
         check_choice("unequal", unequal, ("error", "nan"))
         self._sets = sets
         self.unequal = unequal
-        self._names = LayerNames(rows, columns)
+        self._names = LayerNames.given(rows, columns)
         self._forget()
 
     @property

@@ -30,6 +30,7 @@ from pyscale.metrics.spectra import nuclear_norms
 from pyscale.metrics.validity import check_finite, warn_constant, warn_degenerate
 from pyscale.metrics.whitening import WhitenedMoments, whiten_moments
 from pyscale.ops.gram import check_choice
+from pyscale.ops.memory import MemoryErrors
 
 
 class PairMoments(NamedTuple):
@@ -94,6 +95,7 @@ class StreamingPair(Metric):
         Raises:
             TypeError: An argument is no floating-point array.
             ValueError: Shapes or devices do not fit one another or earlier updates, or there is NaN or infinity.
+            MemoryError: The co-moments of so many features don't fit into memory.
         """
         self._check_whole()
         tx, ty = as_pair(x, y)
@@ -103,7 +105,8 @@ class StreamingPair(Metric):
         if not bool(torch.isfinite(tx).all() & torch.isfinite(ty).all()):
             check_finite(tx, "values of x")
             check_finite(ty, "values of y")
-        self._add(tx, ty, not isinstance(x, Tensor))
+        with MemoryErrors(type(self).__name__):
+            self._add(tx, ty, not isinstance(x, Tensor))
         return self
 
     def _forget(self) -> None:
@@ -120,7 +123,8 @@ class StreamingPair(Metric):
             raise ValueError("no samples were seen; call update first")
         if self.n < least:
             raise ValueError(f"{self.n} samples were seen; at least {least} are needed")
-        self._flush()
+        with MemoryErrors(type(self).__name__):
+            self._flush()
         return self._moments
 
     def _restore(self, result: Tensor) -> Any:
@@ -318,8 +322,9 @@ class StreamingCCA(StreamingPair):
     ) -> tuple[WhitenedMoments, WhitenedMoments, Tensor]:
         moments = self._seen()
         self._warn_constant(moments, "CCA")
-        x, y = (whiten_moments(m, rtol=self.rtol, variance=variance, ridge=ridge) for m in (moments.x, moments.y))
-        return x, y, x.cross(y, moments.xy.S)
+        with MemoryErrors(type(self).__name__):
+            x, y = (whiten_moments(m, rtol=self.rtol, variance=variance, ridge=ridge) for m in (moments.x, moments.y))
+            return x, y, x.cross(y, moments.xy.S)
 
     def _options(self) -> dict[str, Any]:
         return {"ridge": self.ridge, "rtol": self.rtol}

@@ -10,7 +10,7 @@ import torch
 
 from pyscale.models.architecture import Architecture
 from pyscale.models.profiling import profile
-from pyscale.models.recipe import check_count
+from pyscale.models.recipe import as_count
 from pyscale.models.registry import fitted
 from pyscale.models.scaling import Scaling, positive
 from pyscale.models.shares import Rule, Shares, factors, shares_of
@@ -38,7 +38,8 @@ def scale_to(
     The cost of a network is what :func:`profile` counts, on the meta device: whole blocks, channels and pixels. It is a
     step function of s that never falls, so bisection finds the last step that is not above the budget. The budget is an
     upper bound, and steps can be wide: depth is rounded up, so that past s = 1 every stage has a block more at once.
-    Returned is the middle of the step, or :math:`s = 1` where the step holds it. s is searched for from
+    Returned is the middle of the step, or :math:`s = 1` where the step holds it, or half its end where it is the
+    smallest network's, which has no beginning. s is searched for from
     :math:`2^{-30}` to :math:`2^{10}`.
 
     Latency is *measured*, in the way :func:`profile` does: the median of ten passes in eval mode, with weights drawn
@@ -89,10 +90,10 @@ def scale_to(
     budget, shares = positive(quantity, budgets[quantity]), shares_of(rule)
     if quantity == "parameters" and not shares.depth + shares.width:
         raise ValueError("parameters: the rule scales nothing but resolution, which changes no parameter")
-    check_count("batch_size", batch_size)
+    batch_size = as_count("batch_size", batch_size)
     base = fitted(name, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
     if max_image_size is not None:
-        check_count("max_image_size", max_image_size)
+        max_image_size = as_count("max_image_size", max_image_size)
 
     def cost(architecture: Architecture) -> float:
         if quantity == "latency":
@@ -166,7 +167,9 @@ class _Family:
         if last >= 1 and self.architecture(1.0) == step:
             return 1.0
         below = last
-        while self.architecture(below) == step and below > _SMALLEST / 2:
+        while self.architecture(below) == step:
+            if below < _SMALLEST:  # the smallest network, whose step has no beginning
+                return last / 2
             below /= 2
         return math.sqrt(_last(lambda s: self.architecture(s) != step, below, last) * last)
 

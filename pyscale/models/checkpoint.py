@@ -37,7 +37,7 @@ def load_weights(network: nn.Module, path: str | PathLike[str]) -> None:
 def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
     """The state dict in a file, on the CPU, without the ``module.`` prefix."""
     if not isinstance(path, str | PathLike):
-        raise TypeError(f"weights: expected the path of a checkpoint file, got {path!r}")
+        raise TypeError(f"weights: expected the path of a checkpoint file, got {type(path).__name__}")
     if not Path(path).is_file():
         raise FileNotFoundError(f"weights: no such file: {str(path)!r}")
     try:

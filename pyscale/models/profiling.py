@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pyscale.models.recipe import check_count
+from pyscale.models.recipe import as_count
 from pyscale.models.timing import evaluating, image_shape, pass_seconds, random_images
 
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.cudnn_convolution)
@@ -83,9 +83,9 @@ def profile(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     side, channels = image_shape(model, image_size, in_channels)
-    check_count("batch_size", batch_size)
+    batch_size = as_count("batch_size", batch_size)
     if repeats != 0:
-        check_count("repeats", repeats)
+        repeats = as_count("repeats", repeats)
     with evaluating(model):
         macs, activations = _count(model, random_images(model, 1, channels, side))
         latency = pass_seconds(model, random_images(model, batch_size, channels, side), repeats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from pyscale.models.scaling import Scaling
@@ -38,11 +39,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise TypeError(f"name: expected a string, got {self.name!r}")
+            raise TypeError(f"name: expected a string, got {type(self.name).__name__}")
         if not isinstance(self.scaling, Scaling):
             raise TypeError(f"scaling: expected a Scaling or None, got {self.scaling!r}")
         for argument in ("num_classes", "in_channels", "image_size"):
-            check_count(argument, getattr(self, argument))
+            object.__setattr__(self, argument, as_count(argument, getattr(self, argument)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, fit for JSON or a checkpoint."""
@@ -57,9 +58,10 @@ class Recipe:
         return cls(**{**data, "scaling": Scaling(**data["scaling"])})
 
 
-def check_count(argument: str, value: int) -> None:
-    """Raise unless ``value`` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def as_count(argument: str, value: object) -> int:
+    """Return a whole number, NumPy's too, as Python's; raise unless it is one of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument}: expected an integer, got {value!r}")
     if value < 1:
         raise ValueError(f"{argument}: expected at least 1, got {value}")
+    return int(value)

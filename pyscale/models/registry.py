@@ -13,7 +13,7 @@ from pyscale.models.lenet import LENETS
 from pyscale.models.mobilenet_v1 import MOBILENETS_V1
 from pyscale.models.mobilenet_v2 import MOBILENETS_V2
 from pyscale.models.mobilenet_v3 import MOBILENETS_V3
-from pyscale.models.recipe import check_count
+from pyscale.models.recipe import as_count
 from pyscale.models.resnet import RESNETS
 from pyscale.models.resnet_rs import RESNETS_RS
 from pyscale.models.tinynet import TINYNETS
@@ -60,9 +60,7 @@ def fitted(name: str, *, num_classes: int | None, in_channels: int, image_size: 
         "in_channels": in_channels,
         "image_size": base.image_size if image_size is None else image_size,
     }
-    for argument, count in counts.items():
-        check_count(argument, count)
-    return replace(base, **counts)
+    return replace(base, **{argument: as_count(argument, count) for argument, count in counts.items()})
 
 
 def lookup(name: str) -> Architecture:
@@ -73,7 +71,7 @@ def lookup(name: str) -> Architecture:
         ValueError: ``name`` is unknown; the message lists the known ones and near matches.
     """
     if not isinstance(name, str):
-        raise TypeError(f"name: expected a string, got {name!r}")
+        raise TypeError(f"name: expected a string, got {type(name).__name__}")
     if name in _ARCHITECTURES:
         return _ARCHITECTURES[name]
     if match := _CIFAR_NAME.fullmatch(name):

@@ -11,7 +11,7 @@ from math import inf, nan
 import torch
 from torch import Tensor, nn
 
-from pyscale.models.recipe import check_count
+from pyscale.models.recipe import as_count
 
 _WARM_UP = 3
 _STRETCHES, _FEWEST = 5, 2  # while two networks take turns; rounds in each
@@ -85,9 +85,7 @@ def image_shape(model: nn.Module, image_size: int | None, in_channels: int | Non
         )
     recipe = getattr(model, "recipe", None)
     channels = getattr(recipe, "in_channels", 3) if in_channels is None else in_channels
-    check_count("image_size", side)
-    check_count("in_channels", channels)
-    return side, channels
+    return as_count("image_size", side), as_count("in_channels", channels)
 
 
 def random_images(model: nn.Module, batch_size: int, channels: int, side: int) -> Tensor:

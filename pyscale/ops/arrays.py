@@ -28,9 +28,9 @@ def as_matrix(x: Any, name: str) -> Tensor:
     """
     tensor = as_tensor(x, name)
     if tensor.ndim != 2:
+        remedy = "flatten or pool the others" if tensor.ndim > 2 else "reshape(-1, 1) makes one feature of its numbers"
         raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}; expected two dimensions (samples, features): "
-            f"flatten or pool the others first"
+            f"{name} has shape {tuple(tensor.shape)}; expected two dimensions (samples, features): {remedy}"
         )
     return tensor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pyscale.train.pictures import PictureSet
 from pyscale.train.recipes import DEFAULT, Recipe
 
 CHANNEL_COUNTS = (1, 3, 4)  # what an axis of pictures' channels can measure
+_MAGICS = (b"PK", b"\x93NUMPY")  # that NumPy's files begin with, of several arrays and of one
 _REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -32,14 +34,20 @@ def from_npz(path: str | Path, *, class_names: Sequence[str] | None = None, reci
         The data; array layouts are those of :func:`from_arrays`.
 
     Raises:
+        TypeError: If ``path`` is no path.
         FileNotFoundError: If there is no such file.
         ValueError: If it is not an ``.npz`` file, an array is missing, pickled, or of the wrong kind.
     """
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"path must be that of a file, got {path!r}")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: no such file: {path}")
     try:
         with path.open("rb") as file:  # NumPy leaves a file of its own open where it is no archive
+            if not file.read(6).startswith(_MAGICS):  # NumPy would advise to unpickle it
+                raise ValueError("it is no .npz archive")
+            file.seek(0)
             arrays = _read_archive(np.load(file, allow_pickle=False))
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"path: {path} is not a data set in .npz form: {error}") from error

@@ -39,7 +39,9 @@ def evaluate(
         The accuracy with its 95 % Wilson interval and the counts of every class.
 
     Raises:
-        ValueError: If the split does not exist or the model's output does not fit the classes.
+        TypeError: If ``model`` is no module, or ``data`` no data.
+        ValueError: If the split does not exist, the model's output does not fit the classes, or there is no such
+            device.
 
     Example:
         >>> from pyscale.train import digits
@@ -48,6 +50,10 @@ def evaluate(
         >>> evaluate(untrained, data).total
         359
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if device is not None:
+        device = as_device(device)
     with preserved_global_state():  # a dataset may draw from the global generators
         return evaluate_together(model, at_model_resolution(model, as_data(data)), Crew(), split, batch_size, device)
 
@@ -80,6 +86,14 @@ def evaluate_together(
     correct, total = crew.broadcast(counts)
     per_class = tuple(map(ClassCount, data.class_names, correct.tolist(), total.tolist()))
     return Accuracy(int(correct.sum()), int(total.sum()), per_class)
+
+
+def as_device(device: torch.device | str) -> torch.device:
+    """The device with its number, or ValueError where there is no such device here."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise ValueError(f"device is {str(device)!r}, which can't be used: {str(error).splitlines()[0]}") from error
 
 
 def at_model_resolution(model: nn.Module, data: Data) -> Data:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,7 +23,14 @@ from pyscale.train.data import Data
 from pyscale.train.datasets import DataLike, as_data
 from pyscale.train.dependencies import import_train_dependency
 from pyscale.train.distillation import Distillation, Teacher
-from pyscale.train.evaluation import at_model_resolution, check_scores, evaluate_together, evaluating, model_device
+from pyscale.train.evaluation import (
+    as_device,
+    at_model_resolution,
+    check_scores,
+    evaluate_together,
+    evaluating,
+    model_device,
+)
 from pyscale.train.loggers import Loggers, as_loggers, check_loggers
 from pyscale.train.memory_format import channels_last_is_safe
 from pyscale.train.recipes import Recipe
@@ -124,6 +132,8 @@ def fit(
         changes["epochs"] = epochs
     seed = check_seed(seed)
     target = target_device(device, precision)
+    if out is not None and not isinstance(out, str | PathLike):
+        raise TypeError(f"out must be the path of a folder or None, got {out!r}")
     check_loggers(logger, out)
     if sharding not in ("auto", "none"):
         raise ValueError(f'sharding must be "auto" or "none", got {sharding!r}')
@@ -272,14 +282,11 @@ def target_device(device: str | torch.device | None, precision: str) -> torch.de
     """Where :func:`fit` trains: as asked, else a GPU where there is one; checked beside the precision."""
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
-    target = (
-        torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    )
-    target = torch.device(local_device(target))
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    target = as_device(local_device(device))
     if target.type not in ("cpu", "cuda"):
         raise ValueError(f'device must be "cpu" or a "cuda" device, got {str(device)!r}')
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {str(target)!r}, but this machine has no usable CUDA device")
     if precision == "16-mixed" and target.type == "cpu":
         raise ValueError('precision "16-mixed" needs a GPU; on a CPU take "bf16-mixed" or "32-true"')
     return target

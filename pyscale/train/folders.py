@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,11 +53,14 @@ def image_folder(
         them where they stay in their files).
 
     Raises:
+        TypeError: If ``path`` is no path.
         FileNotFoundError: If there is no such folder or file.
         ValueError: If there are no pictures, a class folder is empty, a picture is damaged or of another size than the
             others, or ``test`` has a class that ``train`` has not. The message names the file or folder.
         ImportError: If Pillow is missing.
     """
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"path must be that of a folder or zip file, got {path!r}")
     if channels not in MODES:
         raise ValueError(f"channels must be 1 or 3, got {channels}")
     import_train_dependency("PIL.Image")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any, Literal
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Recipe:
             only).
 
     Raises:
+        TypeError: If a rate, share or norm is no number.
         ValueError: If a number is out of its range or a name is unknown.
 
     Example:
@@ -54,6 +58,13 @@ class Recipe:
     channels_last: bool = True
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # which JSON does not know
+                object.__setattr__(self, field.name, value.item())
+        for name in _NUMBERS:
+            if not isinstance(getattr(self, name), Real) and (name, getattr(self, name)) != ("clip", None):
+                raise TypeError(f"{name} must be a number, got {getattr(self, name)!r}")
         for name, count in (("epochs", self.epochs), ("batch_size", self.batch_size)):
             _check(name, count, type(count) is int and count >= 1, "an int >= 1")
         _check("optimizer", self.optimizer, self.optimizer in ("sgd", "adamw"), '"sgd" or "adamw"')
@@ -92,6 +103,7 @@ class Recipe:
         return asdict(self)
 
 
+_NUMBERS = ("lr", "momentum", "weight_decay", "warmup", "label_smoothing", "clip", "crop")
 _SCHEDULES = ("onecycle", "cosine", "constant")
 
 

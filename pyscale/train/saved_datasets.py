@@ -32,6 +32,8 @@ def opened_dataset(address: str | PathLike[str], config: str | None = None) -> M
     """
     library = import_train_dependency("datasets", extra="hub")
     folder = Path(address).expanduser()
+    if not folder.exists() and (isinstance(address, PathLike) or folder.is_absolute() or address.startswith(".")):
+        raise FileNotFoundError(f"path: no such folder: {folder}")
     if not is_saved_dataset(folder):
         loaded: Mapping[str, Any] = library.load_dataset(str(folder) if folder.exists() else str(address), config)
         return loaded

@@ -288,3 +288,26 @@ def test_positions_need_the_shape(models, loader, tmp_path):
     ps.extract(models[0], loader, tmp_path / "x.zarr", features="pool", progress=False)
     with pytest.raises(ValueError, match=r"features is 'positions', but .* was extracted with features='pool'"):
         ps.compare_stores(tmp_path / "x.zarr", tmp_path / "x.zarr", features="positions", **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"layers": 5}, "names or glob patterns"),
+        ({"layers_y": 5}, "names or glob patterns"),
+        ({"cache": 5}, "the path of a folder"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_of_the_wrong_type(stores, options, expected):
+    with pytest.raises(TypeError, match=rf"^{next(iter(options))} is .*; expected {expected}"):
+        ps.compare_stores(*stores, **OPTIONS, **options)
+
+
+def test_batches_are_no_larger_than_the_stores():
+    """Of the memory that batches would take only what the samples that there are take is asked for."""
+    store = store_of("x", {"a": np.random.default_rng(0).normal(size=(64, 500))})
+    options = {"memory": "600KiB", "progress": False}
+    assert ps.compare_stores(store, store, batch_size=np.int64(4096), **options).values == pytest.approx(1)
+    with pytest.raises(ValueError, match="batches of 64 samples of 1 layers take"):
+        ps.compare_stores(store, store, kernel="rbf", batch_size=4096, memory="100KiB", progress=False)

@@ -128,6 +128,9 @@ def test_names_are_looked_up_as_they_were_given():
     assert result.get((1, 3)) is None
     with pytest.raises(KeyError, match="'3' is none of the models '1', '200'"):
         result[1, 3]
+    for one in ("1", 1):
+        with pytest.raises(KeyError, match="is not two models' names, such as \\('1', '200'\\)"):
+            result[one]
 
 
 def test_tables_hold_every_number(found):

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 import pyscale as ps
 from tests.comparison.killed import tree
+from tests.comparison.networks import mlp, vectors
 
 SAMPLES = 50
 
@@ -241,6 +242,18 @@ def test_no_store_takes_the_name_of_another_format(name, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"path is .*, and what is written is a Zarr"):
         extract(name)
     assert not list(tmp_path.iterdir())
+
+
+def test_where_to_write_is_named(tmp_path):
+    for wrong in (5, None, ""):
+        with pytest.raises(TypeError, match=f"path is {wrong!r}; expected where to write"):
+            ps.extract(mlp(4, 3), vectors(8), wrong, progress=False)
+    with pytest.raises(TypeError, match="forward is 5; expected a function"):
+        ps.extract(mlp(4, 3), vectors(8), tmp_path / "x.zarr", forward=5, progress=False)
+    with pytest.raises(TypeError, match=r"max_batches is 1.5; expected an integer"):
+        ps.extract(mlp(4, 3), vectors(8), tmp_path / "x.zarr", max_batches=1.5, progress=False)
+    store = ps.extract(mlp(4, 3), vectors(8, 8), tmp_path / "x.zarr", max_batches=np.int64(1), progress=False)
+    assert store.samples == 8
 
 
 @pytest.mark.parametrize("ids", [5, "abc"])

@@ -171,5 +171,16 @@ def test_other_files_are_no_comparisons(tmp_path):
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
     for data in (b"hello", (tmp_path / "array.npy").read_bytes(), (tmp_path / "empty.zip").read_bytes()):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=r"c\.npz is damaged or no comparison"):
+        with pytest.raises(ValueError, match=r"c\.npz is damaged or no comparison") as caught:
             ps.Comparison.load(path)
+        assert "pickle" not in str(caught.value)  # NumPy's advice for what it does not know
+
+
+def test_paths_that_are_none_are_named(result, tmp_path):
+    for wrong in (5, ""):
+        with pytest.raises(TypeError, match=f"path is {wrong!r}; expected that of a file"):
+            result.save(wrong)
+        with pytest.raises(TypeError, match=f"path is {wrong!r}; expected that of a file"):
+            ps.Comparison.load(wrong)
+    with pytest.raises(FileNotFoundError, match=r"path is '.*nowhere/c\.npz', but there is no folder '.*nowhere'"):
+        result.save(tmp_path / "nowhere" / "c.npz")

@@ -207,3 +207,18 @@ def test_names_of_models_and_layers_must_tell_them_apart():
     other.add_module("c", nn.Linear(4, 2))
     with pytest.raises(ValueError, match="names that can't be told apart"):
         ps.compare_many({"a": one, "a: b": other}, vectors(8, 8), mode="exact", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "message"),
+    [
+        (5, {}, "models is a int; expected a mapping, or .name, model. pairs"),
+        ("net", {}, "models is a str; expected a mapping"),
+        (mlp(4, 3), {}, "models is a Sequential; expected a mapping"),
+        ([mlp(4, 3)], {}, "models holds a Sequential; expected a mapping"),
+        ({"a": "a.pt"}, {"build": 5}, "build is 5; expected a function"),
+    ],
+)
+def test_what_are_no_models_is_named(models, options, message):
+    with pytest.raises(TypeError, match=message):
+        ps.compare_many(models, vectors(8), progress=False, **options)

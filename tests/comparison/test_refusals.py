@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -43,10 +44,32 @@ def test_options(options, message):
         compare(**options)
 
 
-@pytest.mark.parametrize("options", [{"permutations": 1.5}, {"seed": 1.5}, {"max_batches": True}, {"memory": 1.5}])
-def test_options_of_the_wrong_type(options):
-    with pytest.raises(TypeError, match=next(iter(options))):
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"permutations": 1.5}, "an integer"),
+        ({"seed": 1.5}, "an integer"),
+        ({"max_batches": True}, "an integer"),
+        ({"memory": 1.5}, "bytes or a string"),
+        ({"layers": 5}, "a layer's name, a glob pattern or a module type"),
+        ({"layers_y": nn.Linear(4, 3)}, "a layer's name, a glob pattern or a module type"),
+        ({"forward": 5}, "a function"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_of_the_wrong_type(options, expected):
+    with pytest.raises(TypeError, match=rf"^{next(iter(options))} is .*; expected {expected}"):
         compare(**options)
+
+
+def test_whole_numbers_may_be_numpys(tmp_path):
+    options = {"permutations": 9, "seed": 3, "max_batches": 1, "memory": 2**30}
+    found = compare(**{name: np.int64(value) for name, value in options.items()})
+    assert {name: (type(found.meta[name]), found.meta[name]) for name in options} == {
+        name: (int, value) for name, value in options.items()
+    }
+    found.save(tmp_path / "c.npz")  # whose header knows plain numbers only
+    assert ps.Comparison.load(tmp_path / "c.npz") == found
 
 
 @pytest.mark.parametrize(

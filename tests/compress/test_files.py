@@ -193,3 +193,23 @@ def test_huffman_codes_come_near_the_entropy(tmp_path):
 def test_errors_are_value_errors():
     assert issubclass(CorruptFileError, ValueError)
     assert json.dumps(str(CorruptFileError("x"))) == '"x"'
+
+
+def test_paths_and_models_that_are_none_are_named(tmp_path):
+    state = {"weight": torch.zeros(3)}
+    for wrong in (5, ""):
+        with pytest.raises(TypeError, match=f"path must be that of a file, got {wrong!r}"):
+            save(state, wrong)
+        with pytest.raises(TypeError, match=f"path must be that of a file, got {wrong!r}"):
+            load(wrong)
+    with pytest.raises(FileNotFoundError, match=r"path: no such folder: '.*nowhere'"):
+        save(state, tmp_path / "nowhere" / "m.psz")
+    save(state, tmp_path / "m.psz")
+    with pytest.raises(TypeError, match=r"into must be a torch.nn.Module, got dict"):
+        load(tmp_path / "m.psz", into=state)
+
+
+def test_what_a_file_holds_is_said_in_a_line(tmp_path):
+    report = save(convolutional(), tmp_path / "m.psz", config={"width": 3})
+    text = repr(load(tmp_path / "m.psz"))
+    assert text == f"Compressed({len(report.tensors)} tensors, {report.bytes_file} bytes, config={{'width': 3}})"

@@ -122,6 +122,11 @@ def test_a_layer_of_zeros_stays_one():
     assert not share_weights(model, 3)[2].weight.any()
 
 
+def test_bits_may_be_numpys():
+    given, numpys = (share_weights(perceptron(), bits)[0].weight for bits in (3, np.int64(3)))
+    assert torch.equal(given, numpys)
+
+
 @pytest.mark.parametrize(
     ("bits", "error", "message"),
     [

@@ -96,6 +96,11 @@ def test_pruned_weights_stay_zero_while_the_model_is_fine_tuned():
     assert not torch.equal(pruned[0].weight[kept], model[0].weight[kept])
 
 
+def test_an_amount_may_be_numpys():
+    given, numpys = (prune(perceptron(), amount)[0].weight for amount in (0.5, np.float32(0.5)))
+    assert torch.equal(given, numpys)
+
+
 def test_masks_are_made_permanent_when_fine_tuning_fails():
     def fail(model):
         raise RuntimeError("stopped")

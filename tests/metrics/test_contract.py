@@ -319,3 +319,12 @@ def test_updates_on_another_device_are_refused(name):
     )
     with pytest.raises(ValueError, match="on meta and the metric on cpu"):
         metric.update(*arguments)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_states_and_devices_that_are_none_are_named(name):
+    metric = METRICS[name][0]()
+    with pytest.raises(TypeError, match=r"state_dict is a int; expected what state_dict.. returned"):
+        metric.load_state_dict(5)
+    with pytest.raises(ValueError, match="device is 'gpu0', which can't be used"):
+        metric.to("gpu0")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pyscale as ps
-from pyscale.metrics import MinibatchCKA
+from pyscale.metrics import AllPairsMoments, MinibatchCKA
 from pyscale.ops import packed_gram
 from tests import oracles
 from tests.metrics.samples import correlated, quick, seeds
@@ -317,6 +317,18 @@ def test_names_and_shapes_are_checked():
     by_name = metric.update(reordered, later_ys).compute().values
     expected = gathered([(xs, ys), (later_xs, later_ys)]).compute().values
     np.testing.assert_array_equal(by_name, expected)
+
+
+@pytest.mark.parametrize("argument", ["rows", "columns"])
+def test_given_names_are_checked(argument):
+    for metric in (MinibatchCKA, AllPairsMoments):
+        for wrong in ("conv", 5):
+            with pytest.raises(TypeError, match=f"{argument} is {wrong!r}; expected a list of layers' names, or None"):
+                metric(**{argument: wrong})
+        with pytest.raises(ValueError, match=f"{argument} is empty; expected at least one layer"):
+            metric(**{argument: []})
+        with pytest.raises(ValueError, match=f"{argument} holds 'a' 2 times; every layer needs a name of its own"):
+            metric(**{argument: ["a", "b", "a"]})
 
 
 def test_lists_and_given_names():

@@ -204,3 +204,12 @@ def test_results_come_in_kind_and_modes_leave_no_trace():
     result = StreamingCCA().update(x, y).compute()
     assert isinstance(result.correlations, torch.Tensor)
     assert isinstance(StreamingCCA().update(x.numpy(), y.numpy()).compute().correlations, np.ndarray)
+
+
+@pytest.mark.parametrize("kind", [StreamingCKA, StreamingCCA, StreamingProcrustes])
+def test_co_moments_that_do_not_fit_are_a_memory_error(kind):
+    p = 6_000_000  # whose co-moments no address space holds: 288 TB
+    metric, x = kind(), torch.zeros(4, 1).expand(4, p)
+    with pytest.raises(MemoryError, match=f"could not allocate {8 * p**2} bytes .* for the tensors of {kind.__name__}"):
+        metric.update(x, x[:, :1])
+    assert metric.n == 0

@@ -106,6 +106,15 @@ def test_a_step_is_met_in_its_middle():
     )
 
 
+@pytest.mark.parametrize(("name", "rule", "dimension"), [("resnet18", "d", "depth"), ("cifar_resnet20", "w", "width")])
+def test_the_smallest_network_has_factors_of_its_own_size(name, rule, dimension):
+    """Its step has no beginning, and so no middle: any factor below builds it."""
+    smallest = cost(name, Scaling(**{dimension: 1e-6}))
+    scaling = scale_to(name, macs=smallest.macs, rule=rule)
+    assert cost(name, scaling) == smallest
+    assert cost(name, Scaling(**{dimension: 2.1 * getattr(scaling, dimension)})).macs > smallest.macs
+
+
 def test_the_users_classes_channels_and_images_count():
     own = {"num_classes": 7, "in_channels": 1, "image_size": 64}
     budget = 60e6

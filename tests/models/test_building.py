@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -223,7 +224,7 @@ def test_unknown_names_list_near_matches_and_all_known_ones():
     assert all(name in str(caught.value) for name in names())
     with pytest.raises(ValueError, match=r"unknown model 'zzz'\. Known: "):
         build("zzz")
-    with pytest.raises(TypeError, match="name: expected a string, got 18"):
+    with pytest.raises(TypeError, match="name: expected a string, got int"):
         build(18)
 
 
@@ -240,6 +241,12 @@ def test_cifar_depths_other_than_6n_plus_2_name_the_nearest(depth, near):
 def test_any_cifar_depth_of_6n_plus_2_builds():
     convolutions = [m for m in build("cifar_resnet26").modules() if isinstance(m, nn.Conv2d)]
     assert len(convolutions) + 1 == 26  # and the classifier
+
+
+def test_whole_numbers_may_be_numpys():
+    given = {"num_classes": 7, "in_channels": 1, "image_size": 16}
+    recipe = build("cifar_resnet8", **{name: np.int64(count) for name, count in given.items()}).recipe
+    assert json.loads(json.dumps(recipe.to_dict())) == build("cifar_resnet8", **given).recipe.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,7 @@ def test_every_way_of_scaling_is_read():
         ("x: &a [*a]", "line 5: it holds itself"),
         ("x: !!python/object/apply:os.getcwd []", "line 5: not YAML: could not determine a constructor"),
         ("x: [", "not YAML: "),
+        ("x: \0", "line 5: not YAML: special characters are not allowed"),
     ],
 )
 def test_a_wrong_file_is_told_line_and_key(added, message):

@@ -124,8 +124,10 @@ def test_objects_in_a_file_are_never_unpickled(tmp_path):
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "other.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"path: .* is not a data set in \.npz form"):
+    with pytest.raises(ValueError, match=r"path: .* is not a data set in \.npz form: it is no \.npz archive"):
         from_npz(path)
+    with pytest.raises(TypeError, match="path must be that of a file, got 5"):
+        from_npz(5)
 
 
 def test_a_single_array_and_a_truncated_file_are_refused(tmp_path):

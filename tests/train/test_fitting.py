@@ -245,6 +245,8 @@ def test_ctrl_c_is_a_keyboard_interrupt(few):
         (small_resnet, {"precision": "16"}, ValueError, "precision must be one of"),
         (small_resnet, {"precision": "16-mixed", "device": "cpu"}, ValueError, "needs a GPU; on a CPU take"),
         (small_resnet, {"device": "meta"}, ValueError, "device must be"),
+        (small_resnet, {"device": "gpu0"}, ValueError, "device is 'gpu0', which can't be used"),
+        (small_resnet, {"out": 5}, TypeError, "out must be the path of a folder or None, got 5"),
         (small_resnet, {"seed": -1}, ValueError, "seed must be at least 0"),
         (small_resnet, {"epochs": 0}, ValueError, "epochs must be an int >= 1, got 0"),
         (small_resnet, {"learning_rate": 1}, TypeError, "a recipe has no field 'learning_rate'"),
@@ -287,6 +289,14 @@ def test_evaluating_counts_and_leaves_the_model_as_it_was(few):
     for label, count in enumerate(accuracy.per_class):
         of_class = [r for r, true in zip(right, few.test.labels.tolist(), strict=True) if true == label]
         assert (count.name, count.correct, count.total) == (str(label), sum(of_class), len(of_class))
+
+
+def test_what_cannot_be_evaluated_is_named(few):
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got str"):
+        evaluate("resnet", few)
+    for device in ("gpu0", "cuda:99"):
+        with pytest.raises(ValueError, match=f"device is '{device}', which can't be used"):
+            evaluate(small_resnet(), few, device=device)
 
 
 def test_narrow_networks_are_kept_out_of_channels_last(few):

@@ -177,6 +177,8 @@ def test_an_unknown_test_class_is_named(tree):
 def test_places_without_pictures_are_refused(tmp_path, tree):
     with pytest.raises(FileNotFoundError, match="no such folder or zip file"):
         image_folder(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="path must be that of a folder or zip file, got 5"):
+        image_folder(5)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no pictures in"):
         image_folder(tmp_path / "empty")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,3 +213,10 @@ def test_a_missing_library_names_its_extra(pets, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'pyscale\[hub\]'"):
         from_hugging_face(pets)
+
+
+@pytest.mark.parametrize("address", ["./nowhere", "~/nowhere at all", Path("nowhere")], ids=str)
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(address, monkeypatch):
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: pytest.fail("asked the hub"))
+    with pytest.raises(FileNotFoundError, match=r"path: no such folder: .*nowhere"):
+        from_hugging_face(address)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,6 +38,17 @@ def test_a_number_out_of_range_is_named(changes):
     name, value = next(iter(changes.items()))
     with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value!r}"):
         Recipe(**changes)
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay", "warmup", "label_smoothing", "clip", "crop"])
+def test_what_is_no_number_is_named(name):
+    with pytest.raises(TypeError, match=f"^{name} must be a number, got 'fast'"):
+        Recipe(**{name: "fast"})
+
+
+def test_numbers_may_be_numpys():
+    recipe = Recipe(epochs=np.int64(3), batch_size=np.int32(16), lr=np.float64(0.5), crop=np.float32(0.25))
+    assert json.loads(json.dumps(recipe.to_dict())) == Recipe(epochs=3, batch_size=16, lr=0.5, crop=0.25).to_dict()
 
 
 def test_an_unknown_field_names_its_neighbours():

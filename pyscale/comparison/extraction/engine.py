@@ -25,10 +25,12 @@ from pyscale.comparison.extraction.settings import (
 from pyscale.comparison.extraction.sharing import Known, compute_share
 from pyscale.comparison.features import Features
 from pyscale.comparison.layers import Layers, select_layers
+from pyscale.comparison.options import whole
 from pyscale.comparison.sides import Side
-from pyscale.comparison.state import check_device, check_initialised, home, left_as_found
+from pyscale.comparison.state import check_initialised, home, left_as_found
 from pyscale.distributed import gathered, local_device
 from pyscale.metrics.validity import warn
+from pyscale.ops.devices import check_device
 from pyscale.ops.gram import check_choice
 from pyscale.stores.lock import writing_alone
 from pyscale.stores.opening import FILES, open_store
@@ -115,8 +117,8 @@ def extract(
     check_loader(loader, "loader")
     _check_path(path)
     _check_features(features)
-    if max_batches is not None and (type(max_batches) is not int or max_batches < 1):
-        raise ValueError(f"max_batches is {max_batches!r}; expected a positive whole number")
+    if max_batches is not None:
+        max_batches = whole("max_batches", max_batches, least=1)
     ids = None if sample_ids is None else as_ids(sample_ids, "sample_ids")
     if ids is not None:
         check_count(ids, loader, max_batches)
@@ -179,7 +181,9 @@ def _writer(place: Place, settings: dict[str, Any], loader: Iterable[Any], *, re
 
 
 def _check_path(path: str | PathLike[str]) -> None:
-    """Raise ValueError where a path names another format than is written, and would be opened as that."""
+    """Raise TypeError for what is no path, ValueError where it is of another format than is written and opened as."""
+    if not isinstance(path, str | PathLike) or not os.fspath(path):
+        raise TypeError(f"path is {path!r}; expected where to write, such as 'acts.zarr' or 's3://bucket/acts.zarr'")
     suffix = next((suffix for suffix in FILES if os.fspath(path).lower().endswith(suffix)), None)
     if suffix is not None:
         raise ValueError(f"path is {os.fspath(path)!r}, and what is written is a Zarr, no {suffix} file; call it .zarr")

@@ -34,6 +34,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, description: Any, *, resume: bool) -> None:
+        if folder is not None and not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"cache is {folder!r}; expected the path of a folder, or None")
         key = hashlib.blake2b(json.dumps(description, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.path = (_cache() if folder is None else Path(folder)) / f"{key}.state"
         self._resume = resume

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from numbers import Integral
 from os import PathLike
 from typing import Any, Literal
 
@@ -131,9 +132,9 @@ def compare_stores(
         max_batches=max_batches,
         memory=memory,
     )
-    check_batch_size(batch_size)
+    batch_size = as_batch_size(batch_size)
     check_choice("sharding", sharding, ("auto", "none"))
-    chosen = layers if layers is None or isinstance(layers, str | type) else list(layers)  # it chooses twice
+    chosen = list(layers) if isinstance(layers, Iterator) else layers  # it chooses twice
     with ExitStack() as stack:
         crew = stack.enter_context(gathered(alone=sharding == "none"))
         x = _side(stack, a, chosen, "layers")
@@ -266,10 +267,11 @@ def run_stores(
     return StoredRun(options, sides, pairs, batch_size=batch_size, plan=plan, checkpoint=checkpoint, crew=crew)
 
 
-def check_batch_size(batch_size: Any) -> None:
-    """Raise ValueError unless a batch can have so many samples."""
-    if type(batch_size) is not int or batch_size < 1:
+def as_batch_size(batch_size: Any) -> int:
+    """Return a batch size as Python's integer; ValueError unless a batch can have so many samples."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
+    return int(batch_size)
 
 
 def check_features(store: Store, options: Options) -> None:

@@ -54,12 +54,13 @@ def plan_batches(sides: Sequence[StoredSide], options: Options, batch: int, memo
     Args:
         sides: The stores.
         options: What is computed.
-        batch: Samples in a batch.
+        batch: Samples in a batch, where there are so many.
         memory: Bytes that buffers and Grams may take.
 
     Raises:
         ValueError: Not even one feature of every sample fits, or a kernel that needs all features at once doesn't.
     """
+    batch = min(batch, sides[0].store.samples)
     layers = [layer for side in sides for layer in side.layers]
     itemsize = max(8 if layer.dtype.itemsize == 8 else 4 for layer in layers)
     grams = _GRAMS * len(layers) * batch * (batch - 1) // 2 * itemsize

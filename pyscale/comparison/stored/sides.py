@@ -56,11 +56,13 @@ def choose_layers(store: Store, names: StoredNames, argument: str) -> list[Store
         argument: What errors call ``names``.
 
     Raises:
-        TypeError: One of them is no string.
+        TypeError: ``names`` or one of them is no string.
         ValueError: One of them fits no layer.
     """
     if names is None:
         return list(store.layers.values())
+    if not isinstance(names, str | type | Iterable):
+        raise TypeError(f"{argument} is a {type(names).__name__}; expected names or glob patterns of layers, or None")
     wanted: set[str] = set()
     items: list[Any] = [names] if isinstance(names, str | type) else list(names)
     for item in items:

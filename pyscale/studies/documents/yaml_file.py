@@ -41,7 +41,11 @@ class YamlText:
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
-        loader = _Loader(text)
+        try:
+            loader = _Loader(text)
+        except yaml.reader.ReaderError as error:
+            above = text.count("\n", 0, error.position)
+            raise StudyFileError(f"{name}, line {above + 1}: not YAML: {error.reason}") from error
         try:
             root = loader.get_single_node()
             if root is None:

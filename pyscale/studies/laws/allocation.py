@@ -154,6 +154,9 @@ def best_split(error: ErrorLaw, cost: CostLaw, budget: float, *, bounds: Bounds 
 
 def cost_exponents(error: ErrorLaw, cost: CostLaw) -> tuple[Array, Array]:
     """Return the exponents of cost (K,), and for each draw of the law of error (draws, K)."""
+    for name, law, kind in (("error", error, ErrorLaw), ("cost", cost, CostLaw)):
+        if not isinstance(law, kind):
+            raise TypeError(f"{name} is a {type(law).__name__}; expected the {kind.__name__} that a fit returned")
     if set(cost.dimensions) != set(error.dimensions):
         raise ValueError(
             f"cost has dimensions {', '.join(cost.dimensions)}; expected those of error, {', '.join(error.dimensions)}"

@@ -63,9 +63,15 @@ def checked_points(name: str, values: ArrayLike, factors: Mapping[str, ArrayLike
     """Return observed values (n,) and the logarithms of the factors (n, K).
 
     Raises:
+        TypeError: The values are no numbers, or the factors do not go by dimension.
         ValueError: Lengths differ, or a number is not finite, or a factor not positive; the message names it.
     """
-    y = np.asarray(values, dtype=np.float64)
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"factors is a {type(factors).__name__}; expected lists of factors by dimension")
+    try:
+        y = np.asarray(values, dtype=np.float64)
+    except TypeError as error:
+        raise TypeError(f"{name} is a {type(values).__name__}; expected a list of numbers") from error
     if y.ndim != 1 or not np.isfinite(y).all():
         raise ValueError(f"{name} must be a list of finite numbers, got {values!r}")
     if not factors:

@@ -44,6 +44,9 @@ class Verdict:
     text: str
     tested: ClassVar[bool] = True
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True)
 class NotTested:
@@ -62,6 +65,9 @@ class NotTested:
     budgets: tuple[float, float]
     text: str
     tested: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def equal_shares(error: ErrorLaw, cost: CostLaw, budget: float) -> Verdict | NotTested:
@@ -123,8 +129,8 @@ def equal_share_budgets(error: ErrorLaw, cost: CostLaw) -> tuple[float, float]:
     Raises:
         ValueError: The laws' dimensions differ or are not among depth, width and resolution.
     """
-    direction = _direction(error)
     k, _ = cost_exponents(error, cost)
+    direction = _direction(error)
     if len(direction) < 2:
         return 1.0, 1.0
     low, high = np.log([error.ranges[name] for name in error.dimensions]).T / direction
@@ -175,8 +181,8 @@ def _direction(error: ErrorLaw) -> Array:
 
 def _equal_logs(error: ErrorLaw, cost: CostLaw, target: float) -> Array:
     """Return the log factors (K,) of the network of equal shares that costs the target."""
-    direction = _direction(error)
     k, _ = cost_exponents(error, cost)
+    direction = _direction(error)
     logs = direction * target / float(k @ direction)
     if np.abs(logs).max() > _LARGEST_LOG:
         raise ValueError(f"budget is {math.exp(target):g}, whose equal shares are factors too far from 1 to be numbers")

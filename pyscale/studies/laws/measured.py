@@ -33,6 +33,7 @@ def study_table(study: StudyResult | str | Path) -> NetworkTable:
         The table. Whether it has networks enough for a law, :func:`pyscale.studies.laws.fit_error_law` says.
 
     Raises:
+        TypeError: ``study`` is neither a result nor a path.
         FileNotFoundError: The folder holds no finished study.
         ValueError: The file is no table of networks, or a number in it makes no sense.
     """
@@ -44,8 +45,11 @@ def study_table(study: StudyResult | str | Path) -> NetworkTable:
             raise FileNotFoundError(f"study: expected a finished study's folder or its {NETWORKS_FILE}; no {path}")
         rows, name, source = _read(path), path.resolve().parent.name, str(path)
     else:
+        from pyscale.studies.results import StudyResult
         from pyscale.studies.tables import network_rows
 
+        if not isinstance(study, StudyResult):
+            raise TypeError(f"study: expected a finished study's result or folder, got {type(study).__name__}")
         rows, name, source = network_rows(study), study.study.title, str(study.out)
     scaled = [row for row in rows if row["kind"] == "scaled"]
     base = next((row for row in scaled if row["role"] == "baseline"), None)

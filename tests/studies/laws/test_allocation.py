@@ -145,6 +145,19 @@ def test_refusals(call, message):
         call(law_of(SUM, form="sum"), laws.textbook_cost_law())
 
 
+@pytest.mark.parametrize(
+    "call",
+    [laws.best_dimension, lambda e, c: laws.best_split(e, c, 2), lambda e, c: laws.equal_shares(e, c, 2)],
+    ids=["best_dimension", "best_split", "equal_shares"],
+)
+def test_what_are_no_laws_is_named(call):
+    error, cost = law_of(SUM, form="sum"), laws.textbook_cost_law()
+    with pytest.raises(TypeError, match="error is a int; expected the ErrorLaw that a fit returned"):
+        call(5, cost)
+    with pytest.raises(TypeError, match="cost is a ErrorLaw; expected the CostLaw that a fit returned"):
+        call(error, error)
+
+
 def test_a_cost_that_a_dimension_does_not_raise_gives_it_no_price():
     factors = {"width": [1, 2, 4, 1, 1], "resolution": [1, 1, 1, 2, 4]}
     parameters = laws.fit_cost_law([1, 4, 16, 1, 1], factors)

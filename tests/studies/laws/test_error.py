@@ -165,3 +165,11 @@ def test_tables():
     table = law.to_pandas()
     assert list(table.index) == ["e_inf", "a_width", "b_width"]
     assert table.loc["b_width", "value"] == law.exponents["width"].value
+
+
+def test_what_are_no_numbers_is_named():
+    table = laws.PUBLISHED["mobilenet_v1"]
+    with pytest.raises(TypeError, match="errors is a NetworkTable; expected a list of numbers"):
+        laws.fit_error_law(table, table.factors)
+    with pytest.raises(TypeError, match="factors is a list; expected lists of factors by dimension"):
+        laws.fit_error_law([0.4, 0.3, 0.2], [1, 2, 3])

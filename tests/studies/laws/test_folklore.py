@@ -115,6 +115,7 @@ def test_without_residuals_no_interval_is_printed():
     error = laws.fit_error_law([0.4, 0.3, 0.33, 0.25], factors, form="product")
     cost = laws.fit_cost_law([1, 4, 4, 16], factors)
     text = laws.equal_shares(error, cost, 4).text
+    assert str(laws.equal_shares(error, cost, 4)) == text
     assert "no interval: as many networks as parameters" in text
     assert "nan" not in text + str(laws.best_dimension(error, cost))
     assert "no residuals say how surely" in str(laws.best_dimension(error, cost))

@@ -94,3 +94,5 @@ def test_damaged_tables_are_refused(folder, rows, message):
 def test_a_folder_without_a_study_is_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected a finished study's folder or its networks\.csv"):
         laws.study_table(tmp_path)
+    with pytest.raises(TypeError, match="study: expected a finished study's result or folder, got int"):
+        laws.study_table(5)
