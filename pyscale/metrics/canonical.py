@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from pyscale.metrics.validity import check_finite, warn, warn_constant
 from pyscale.metrics.whitening import Directions, Whitened, WhitenedSet, centred, whiten_set
 from pyscale.ops import reference
 from pyscale.ops.gram import check_choice, check_samples
+from pyscale.ops.memory import MemoryErrors
 
 WeightBy = Literal["narrower", "x", "y"]
 
@@ -143,7 +145,7 @@ def pwcca(x: Any, y: Any, *, weight_by: WeightBy = "narrower", rtol: float = 1e-
     """
     check_choice("weight_by", weight_by, ("narrower", "x", "y"))
     tx, ty = _checked(x, y, rtol)
-    with torch.no_grad():
+    with torch.no_grad(), MemoryErrors("pwcca"):
         wx, wy = whitened_pair(tx, ty, rtol=rtol)
         warn_few_samples(wx, wy, tx.shape[0])
         return in_kind(x, projection_weighted(wx.cross(wy), wx, wy, weight_by), tx, ty)
@@ -205,22 +207,28 @@ def warn_few_samples(x: Directions, y: Directions, n: int) -> None:
         )
 
 
-def check_rtol(rtol: float) -> None:
-    """Raise ValueError unless ``rtol`` is in [0, 1)."""
-    if not 0 <= rtol < 1:
+def check_rtol(rtol: object) -> None:
+    """Raise TypeError or ValueError unless ``rtol`` is a number in [0, 1)."""
+    if not 0 <= _number("rtol", rtol) < 1:
         raise ValueError(f"rtol is {rtol!r}; expected a number in [0, 1)")
 
 
-def check_ridge(ridge: float) -> None:
-    """Raise ValueError unless ``ridge`` is a finite number of at least 0."""
-    if not 0 <= ridge < float("inf"):
+def check_ridge(ridge: object) -> None:
+    """Raise TypeError or ValueError unless ``ridge`` is a finite number of at least 0."""
+    if not 0 <= _number("ridge", ridge) < float("inf"):
         raise ValueError(f"ridge is {ridge!r}; expected a finite number of at least 0")
 
 
-def check_variance(variance: float) -> None:
-    """Raise ValueError unless ``variance`` is in (0, 1]."""
-    if not 0 < variance <= 1:
+def check_variance(variance: object) -> None:
+    """Raise TypeError or ValueError unless ``variance`` is a number in (0, 1]."""
+    if not 0 < _number("variance", variance) <= 1:
         raise ValueError(f"variance is {variance!r}; expected a share in (0, 1]")
+
+
+def _number(name: str, value: object) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}; expected a number")
+    return float(value)
 
 
 def product_of_sets(
@@ -272,6 +280,7 @@ def _correlations(x: Any, y: Any, *, rtol: float, variance: float = 1.0, ridge: 
     if torch.compiler.is_compiling():  # sizes that depend on the data stay inside one op
         rho, ranks, chance = torch.ops.pyscale.canonical(tx, ty, float(variance), float(ridge), float(rtol))
         return CCAResult(restore(rho), restore(rho.mean()), restore(rho.square().mean()), ranks[0], ranks[1], chance)
-    C, wx, wy = product_of_sets(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
-    warn_few_samples(wx, wy, tx.shape[0])
-    return correlate(C, wx, wy, tx.shape[0], restore)
+    with MemoryErrors("cca"):
+        C, wx, wy = product_of_sets(tx, ty, rtol=rtol, variance=variance, ridge=ridge)
+        warn_few_samples(wx, wy, tx.shape[0])
+        return correlate(C, wx, wy, tx.shape[0], restore)

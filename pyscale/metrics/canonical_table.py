@@ -21,6 +21,7 @@ from pyscale.metrics.whitening import Basis, cross_products
 from pyscale.ops import hsic_pairs, reference
 from pyscale.ops.dtypes import result_dtype
 from pyscale.ops.gram import check_choice
+from pyscale.ops.memory import MemoryErrors
 
 _SLICE = 1 << 25  # numbers of the projections' rows that are held at once: 256 MiB, or more for
 _LEAST_ROWS = 256  # so many of each, fewer of which torch multiplies at half the rate
@@ -67,7 +68,7 @@ def cca_matrix(
     n, same = same_everywhere(rows, columns), columns is rows
     if n < 2:
         raise ValueError(f"xs has {n} samples; CCA needs at least 2")
-    with torch.no_grad():
+    with torch.no_grad(), MemoryErrors("cca_matrix"):
         names, left = _whitened(rows, rtol)
         more, right = (names, left) if same else _whitened(columns, rtol)
         warn_constant(list(dict.fromkeys([*names, *more])), "CCA")

@@ -12,6 +12,7 @@ from pyscale.metrics.validity import check_finite, warn_constant
 from pyscale.ops import reference
 from pyscale.ops.dtypes import accumulator_dtype
 from pyscale.ops.gram import check_samples
+from pyscale.ops.memory import MemoryErrors
 
 
 def procrustes(x: Any, y: Any) -> Any:
@@ -46,6 +47,14 @@ def procrustes(x: Any, y: Any) -> Any:
     """
     tx, ty = as_pair(x, y)
     check_samples(tx, "x", 2, "Procrustes similarity")
+    if torch.compiler.is_compiling():
+        return in_kind(x, _similarity(tx, ty), tx, ty)
+    with MemoryErrors("procrustes"):
+        return in_kind(x, _similarity(tx, ty), tx, ty)
+
+
+def _similarity(tx: Tensor, ty: Tensor) -> Tensor:
+    """Return the similarity, 0-d, of ``tx`` (n, p) and ``ty`` (n, q)."""
     wide = accumulator_dtype(tx.device)
     a, b = (t.to(wide) - t.mean(dim=0, dtype=wide) for t in (tx, ty))
     norm_a, norm_b = torch.linalg.vector_norm(a), torch.linalg.vector_norm(b)
@@ -57,7 +66,7 @@ def procrustes(x: Any, y: Any) -> Any:
         flags = (("x", constant_x), ("y", constant_y))
         warn_constant([name for name, constant in flags if bool(constant)], "Procrustes similarity")
     value = (_nuclear_norm(a, b) / (norm_a * norm_b)).clamp(max=1)
-    return in_kind(x, torch.where(constant_x | constant_y, torch.nan, value), tx, ty)
+    return torch.where(constant_x | constant_y, torch.nan, value)
 
 
 def _nuclear_norm(a: Tensor, b: Tensor) -> Tensor:

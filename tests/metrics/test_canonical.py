@@ -169,14 +169,27 @@ def test_bad_arguments():
             function(x, x[1:])
         with pytest.raises(ValueError, match="rtol is -1"):
             function(x, x, rtol=-1)
+        with pytest.raises(TypeError, match="rtol is 'a'; expected a number"):
+            function(x, x, rtol="a")
         with pytest.raises(TypeError, match="x has dtype int64"):
             function(np.ones((20, 4), dtype=np.int64), x)
     with pytest.raises(ValueError, match="ridge is -0"):
         ps.cca(x, x, ridge=-0.5)
+    with pytest.raises(TypeError, match="ridge is None"):
+        ps.cca(x, x, ridge=None)
+    with pytest.raises(TypeError, match=r"variance is '0\.9'"):
+        ps.svcca(x, x, variance="0.9")
     with pytest.raises(ValueError, match=r"variance is 1.5; expected a share in \(0, 1\]"):
         ps.svcca(x, x, variance=1.5)
     with pytest.raises(ValueError, match="weight_by is 'z'"):
         ps.pwcca(x, x, weight_by="z")
+
+
+@pytest.mark.parametrize("function", [ps.cca, ps.pwcca, ps.procrustes], ids=lambda function: function.__name__)
+def test_memory_that_is_not_to_be_had_is_named(function):
+    x = torch.ones(1).expand(1 << 23, 1 << 23)
+    with pytest.raises(MemoryError, match=rf"could not allocate \d+ bytes .* for the tensors of {function.__name__}"):
+        function(x, x)
 
 
 def test_results_come_in_kind():
