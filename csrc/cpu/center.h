@@ -17,6 +17,6 @@ struct Shares {
 
 // Double: H K H, H = I - 11^T / n: means of the rows, and of all. Unbiased: Szekely and Rizzo
 // (2014), eq. 2.5, sums over i != j, divided by n - 2 and by (n - 1)(n - 2). None: 0.
-Shares shares(Tiles& K, Centering centering);
+Shares shares(Tiles& K, Centering centering, int threads);
 
 }  // namespace pyscale::cpu

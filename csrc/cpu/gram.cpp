@@ -52,7 +52,7 @@ bool gram(Matrix K, Matrix X, const GramOptions& options) {
   check_wide("K", K);
   check_shape("K", K, X.rows, X.rows);
   Product result = kernel_matrix(X, options);
-  store(K, result.tiles, shares(result.tiles, options.centering), options.threads);
+  store(K, result.tiles, shares(result.tiles, options.centering, options.threads), options.threads);
   return result.constant;
 }
 
@@ -63,7 +63,8 @@ bool packed_gram(Matrix v, Matrix X, const GramOptions& options) {
   check_wide("v", v);
   check_shape("v", v, 1, strict_triangle(X.rows));
   Product result = kernel_matrix(X, options);
-  store_packed(v, result.tiles, shares(result.tiles, options.centering), options.threads);
+  store_packed(v, result.tiles, shares(result.tiles, options.centering, options.threads),
+               options.threads);
   return result.constant;
 }
 

@@ -62,10 +62,12 @@ class Worker {
   }
 
   // Returns whether all features of the part are constant.
-  bool run(Tiles& tiles, const Part& part) {
+  bool run(const Part& part) {
     if (part.tiles.begin == part.tiles.end) return constant_;
-    std::fill(part.sums + part.tiles.begin * tiles.size(),
-              part.sums + part.tiles.end * tiles.size(), 0.0);
+    if (part.chunks.begin == part.chunks.end) {  // no features
+      const int64_t size = grid_.edge * grid_.edge;
+      std::fill(part.sums + part.tiles.begin * size, part.sums + part.tiles.end * size, 0.0);
+    }
     for (int64_t chunk = part.chunks.begin; chunk < part.chunks.end; ++chunk) {
       pack(features(chunk));
       multiply(part, chunk);
@@ -103,24 +105,29 @@ class Worker {
   void multiply(const Part& part, int64_t chunk) {
     const Range now = features(chunk);
     const Range next = chunk + 1 < part.chunks.end ? features(chunk + 1) : Range{0, 0};
+    const bool first = chunk == part.chunks.begin;
     if (in_pairs_)
-      multiply_panels(part, *pairs_, *pairs_, now.end - now.begin, next);
+      multiply_panels(part, *pairs_, *pairs_, now.end - now.begin, next, first);
     else
-      multiply_panels(part, a_, b_ ? *b_ : a_, now.end - now.begin, next);
+      multiply_panels(part, a_, b_ ? *b_ : a_, now.end - now.begin, next, first);
   }
 
   template <class U>
   void multiply_panels(const Part& part, const Panels<U>& a, const Panels<U>& b, int64_t depth,
-                       Range next) {
+                       Range next, bool first) {
     const KernelSet<U>& kernels = kernel_set<U>();
     const int64_t steps = divide_up(depth, kFeatures<U>);
     Ahead ahead = ahead_of(A_, next, (part.tiles.end - part.tiles.begin) * kernels.groups);
     Cell at = grid_.at(part.tiles.begin);
-    for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at))
-      kernels.multiply(part.sums + t * grid_.edge * grid_.edge, a.panel(at.row), b.panel(at.column),
-                       steps, std::min(grid_.edge, grid_.rows - at.row * grid_.edge),
+    for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at)) {
+      double* sums = part.sums + t * grid_.edge * grid_.edge;
+      // only now: in memory that nobody has touched, and near when it is added to
+      if (first) std::fill_n(sums, grid_.edge * grid_.edge, 0.0);
+      kernels.multiply(sums, a.panel(at.row), b.panel(at.column), steps,
+                       std::min(grid_.edge, grid_.rows - at.row * grid_.edge),
                        std::min(grid_.edge, grid_.columns - at.column * grid_.edge),
                        grid_.symmetric && at.row == at.column, ahead);
+    }
   }
 
   Matrix A_, B_;
@@ -159,7 +166,7 @@ Product product_as(const Matrix& A, const Matrix& B, const ProductOptions& optio
         plan.by_features
             ? Part{share(chunks, t, plan.threads), {0, grid.count()}, tiles.tile(t * grid.count())}
             : Part{{0, chunks}, share(grid.count(), t, plan.threads), tiles.tile(0)};
-    constant[static_cast<size_t>(t)] = Worker<T>(A, B, grid, options).run(tiles, part);
+    constant[static_cast<size_t>(t)] = Worker<T>(A, B, grid, options).run(part);
   });
   if (plan.by_features) add_parts(tiles.tile(0), size, plan.threads);
   const bool all = std::all_of(constant.begin(), constant.end(), [](char c) { return c != 0; });
