@@ -23,6 +23,8 @@ from pyscale.ops.dtypes import result_dtype
 from pyscale.ops.gram import check_choice
 from pyscale.ops.memory import MemoryErrors
 
+_MANY = 1000  # samples over which the roundings of float32 numbers average out
+_LONG = 1 << 30  # multiply-adds that take float64 a tenth of a second or so
 _SLICE = 1 << 25  # numbers of the projections' rows that are held at once: 256 MiB, or more for
 _LEAST_ROWS = 256  # so many of each, fewer of which torch multiplies at half the rate
 
@@ -76,7 +78,7 @@ def cca_matrix(
         if summary == "r2" and _by_projections_is_less(left, right, n):
             sums = _projection_products(left, right, same)
         else:
-            single = summary == "mean" and _in_float32(*rows.values(), *columns.values())
+            single = summary == "mean" and _in_float32([*rows.values(), *columns.values()], left, right)
             sums = _correlation_sums(left, right, squares=summary == "r2", same=same, single=single)
         ranks = [torch.tensor([w.rank for w in side], dtype=sums.dtype, device=sums.device) for side in (left, right)]
         values = (sums / torch.minimum(ranks[0][:, None], ranks[1][None, :])).clamp(max=1)  # 0 / 0: NaN
@@ -124,8 +126,11 @@ def _projection_products(left: Sequence[Basis], right: Sequence[Basis], same: bo
     return sums
 
 
-def _in_float32(*sets: Tensor) -> bool:
-    """Return whether products of float32 numbers are enough: results are rounded to them, and roundings average out."""
+def _in_float32(sets: Sequence[Tensor], left: Sequence[Basis], right: Sequence[Basis]) -> bool:
+    """Return whether products of float32 numbers are worth it, and enough: results are rounded to them."""
+    n, products = len(sets[0]), sum(w.rank for w in left) * sum(w.rank for w in right)
+    if n < _MANY or n * products < _LONG:
+        return False
     return all(x.is_cpu and result_dtype(x.dtype) == torch.float32 for x in sets)
 
 
@@ -141,9 +146,13 @@ def _correlation_sums(
     def blocks() -> Iterator[Block]:
         for j, w in enumerate(right):
             column = rows[j] if same else w.coordinates.to(narrow).contiguous()
-            last = j + 1 if same else len(left)
+            last = j if same else len(left)
+            if last == 0:
+                continue
             yield Block(range(last), j, cross_products(rows[:last], column).to(wide))
 
+    if same:  # a set with itself: the bases are orthonormal
+        sums.diagonal().copy_(torch.tensor([w.rank for w in left]))
     for pairs, C in pair_batches(blocks(), {i: w.rank for i, w in enumerate(left)}):
         for (i, j), value in zip(pairs, correlation_sums(C, squares=squares), strict=True):
             sums[i, j] = value

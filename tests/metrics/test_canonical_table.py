@@ -86,16 +86,19 @@ def test_sets_of_more_features_than_samples_go_without_their_moments(monkeypatch
         assert np.isnan(cca_matrix(flat, columns, summary=summary)).tolist() == [[False], [True]]
 
 
+@pytest.mark.parametrize("long", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_narrow_sets_keep_the_digits_that_float32_results_show(dtype):
-    """Products of float32 bases: where correlations are 1, as of a set with its own image, too."""
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.standard_normal((300, 20))).to(dtype)
-    rows = {"x": x, "half of x": x[:, :10].contiguous(), "noisy": (x + torch.randn(300, 20)).to(dtype)}
+def test_narrow_sets_keep_the_digits_that_float32_results_show(monkeypatch, dtype, long):
+    """Where correlations are 1, as of a set with its own image, too."""
+    monkeypatch.setattr(canonical_table, "_LONG", 0 if long else 1 << 30)
+    x = torch.randn(1200, 20, generator=torch.Generator().manual_seed(0)).to(dtype)
+    noisy = (x + torch.randn(1200, 20, generator=torch.Generator().manual_seed(1))).to(dtype)
+    rows = {"x": x, "half of x": x[:, :10].contiguous(), "noisy": noisy}
     found = cca_matrix(rows)
     assert found.dtype == torch.float32
     wide = {name: side.double().numpy() for name, side in rows.items()}
-    np.testing.assert_allclose(found, expected(wide, wide, "mean"), rtol=0, atol=1.5e-7)
+    np.testing.assert_allclose(found, expected(wide, wide, "mean"), rtol=0, atol=2e-7 if long else 6e-8)
+    assert found.diagonal().tolist() == [1, 1, 1]
 
 
 def test_results_come_in_kind_and_constant_layers_are_named():
