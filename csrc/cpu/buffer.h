@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "cpu/pages.h"
 
 namespace pyscale::cpu {
 
@@ -31,6 +32,7 @@ Buffer<T> make_buffer(int64_t count, const char* what = "a workspace") {
   const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
   void* memory = ::operator new(static_cast<size_t>(bytes), kCacheLine, std::nothrow);
   if (memory == nullptr) throw OutOfMemory(bytes, what);
+  prefer_huge_pages(memory, bytes);
   return Buffer<T>(static_cast<T*>(memory));
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/center.h"
+#include "cpu/pages.h"
 #include "cpu/product.h"
 #include "cpu/rbf.h"
 #include "cpu/store.h"
@@ -52,6 +53,7 @@ bool gram(Matrix K, Matrix X, const GramOptions& options) {
   check_wide("K", K);
   check_shape("K", K, X.rows, X.rows);
   Product result = kernel_matrix(X, options);
+  if (K.pitch == K.columns) prefer_huge_pages(K.data, K.rows * K.stride());
   store(K, result.tiles, shares(result.tiles, options.centering, options.threads), options.threads);
   return result.constant;
 }

@@ -22,30 +22,30 @@ template <class T>
 Panels<T>::Panels(int64_t rows)
     : kernels_(kernel_set<T>()),
       rows_(rows),
-      panels_(divide_up(rows, kernels_.edge)),
-      packed_(make_buffer<T>(panels_ * kernels_.edge * kSteps<T>, "packed features")),
-      loaded_(make_buffer<T>(kernels_.edge * kPitch)) {}
+      count_(divide_up(rows, kernels_.edge)),
+      packed_(make_buffer<T>(count_ * kernels_.edge * kSteps<T>, "packed features")) {}
 
 // Whole vectors are read, so that the last features of a row, if no whole vector, take the detour
 // over `loaded_` as well as numbers of another type.
 template <class T>
-void Panels<T>::pack(const Matrix& X, int64_t first, int64_t depth, const T* shift) {
+void Panels<T>::pack(Range panels, const Matrix& X, int64_t first, int64_t depth, const T* shift) {
   const int64_t edge = kernels_.edge, whole = kWholeSteps * kFeatures<T>;
   const int64_t steps = divide_up(depth, whole) * kWholeSteps;
   const bool directly = as_it_is(X) && depth % whole == 0;
-  T* panel = packed_.get();
-  for (int64_t i = 0; i < rows_; i += edge, panel += edge * kSteps<T>) {
+  alignas(64) T loaded[kMaxEdge * kPitch];  // rows that can't be packed from where they are
+  for (int64_t i = panels.begin * edge; i < std::min(panels.end * edge, rows_); i += edge) {
+    T* panel = packed_.get() + i * kSteps<T>;
     const int64_t count = std::min(edge, rows_ - i);
     if (directly) {
       kernels_.pack(panel, X.at(i, first), shift, X.stride(), count, steps);
       continue;
     }
     for (int64_t r = 0; r < count; ++r) {
-      T* row = loaded_.get() + r * kPitch;
+      T* row = loaded + r * kPitch;
       std::fill(row + depth / kFeatures<T>, row + steps, T{0});
       load_row(row, X, i + r, first, depth);
     }
-    kernels_.pack(panel, reinterpret_cast<const char*>(loaded_.get()), shift,
+    kernels_.pack(panel, reinterpret_cast<const char*>(loaded), shift,
                   kPitch * static_cast<int64_t>(sizeof(T)), count, steps);
   }
 }

@@ -6,6 +6,7 @@
 #include "core/triangle.h"
 #include "cpu/buffer.h"
 #include "cpu/isa.h"
+#include "cpu/parallel.h"
 
 namespace pyscale::cpu {
 
@@ -24,9 +25,11 @@ class Panels {
  public:
   explicit Panels(int64_t rows);
 
-  // Packs features `first` to `first + depth` of X, depth <= kDepth, less `shift` (kDepth), which
-  // pairs have none of.
-  void pack(const Matrix& X, int64_t first, int64_t depth, const T* shift);
+  int64_t count() const { return count_; }
+
+  // Packs some panels: features `first` to `first + depth` of X, depth <= kDepth, less `shift`
+  // (kDepth), which pairs have none of.
+  void pack(Range panels, const Matrix& X, int64_t first, int64_t depth, const T* shift);
 
   // Panel i holds rows i * edge and on.
   const T* panel(int64_t i) const { return packed_.get() + i * kernels_.edge * kSteps<T>; }
@@ -39,9 +42,8 @@ class Panels {
   static void load_row(T* out, const Matrix& X, int64_t i, int64_t first, int64_t depth);
 
   const KernelSet<T>& kernels_;
-  int64_t rows_, panels_;
+  int64_t rows_, count_;
   Buffer<T> packed_;  // (panels, edge / lanes, kSteps, lanes)
-  Buffer<T> loaded_;  // (edge, kPitch): rows that could not be packed from where they are
 };
 
 }  // namespace pyscale::cpu

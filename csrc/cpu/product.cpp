@@ -1,145 +1,144 @@
 #include "cpu/product.h"
 
+#include <atomic>
 #include <optional>
-#include <type_traits>
 #include <vector>
 
-#include "cpu/panels.h"
+#include "cpu/chunk.h"
 #include "cpu/parallel.h"
-#include "cpu/sample.h"
 
 namespace pyscale::cpu {
 namespace {
 
+constexpr int64_t kMostAtOnce = 3;  // chunks
+
 // How the threads divide the work: either each sums its share of the features over all tiles, in
-// tiles of its own that are added up afterwards, or, where that is too much memory or too few
-// features, each makes its share of the tiles.
+// tiles of its own that are added up afterwards, or, where those would not stay near, or are too
+// much memory, or where features are few, all pack the same features and share the tiles.
 struct Plan {
   int threads;
   bool by_features;
+  int64_t at_once;  // chunks that a tile takes in while it is near: more than one where tiles don't
+                    // stay near from one chunk to the next
 };
 
 Plan make_plan(const Grid& grid, int64_t features, int threads) {
-  constexpr double kMostBytes = 1 << 30;
+  constexpr double kNear = 1 << 23, kMostBytes = 1 << 30;
   const double elements = static_cast<double>(grid.count() * grid.edge * grid.edge);
   const int useful = useful_threads(elements * static_cast<double>(features), threads);
-  const bool fits = elements * 8 * useful <= kMostBytes;
+  const bool near = elements * 8 <= kNear, fits = elements * 8 * useful <= kMostBytes;
   // Tiles of one's own cost time in proportion to the square of the rows, packing for oneself in
   // proportion to rows times features.
   const bool long_rows = features >= 4 * std::max(grid.rows, grid.columns);
-  if (fits && long_rows && divide_up(features, kDepth) >= useful) return {useful, true};
-  return {static_cast<int>(std::clamp<int64_t>(grid.count(), 1, useful)), false};
+  const int64_t at_once = near ? 1 : kMostAtOnce;
+  if (near && fits && long_rows && divide_up(features, kDepth) >= useful)
+    return {useful, true, at_once};
+  return {static_cast<int>(std::clamp<int64_t>(grid.count(), 1, useful)), false, at_once};
 }
 
-// One thread's part.
-struct Part {
-  Range chunks;  // of kDepth features
-  Range tiles;
-  double* sums;  // of all tiles; this part writes its own
-};
-
-// Lines of the next chunk, in as many parts.
-Ahead ahead_of(const Matrix& X, Range features, int64_t parts) {
-  if (features.begin >= features.end) return {};
+// Lines of some rows' features, in as many parts.
+Ahead ahead_of(const Matrix& X, Range rows, Range features, int64_t parts) {
+  if (features.begin >= features.end || rows.begin >= rows.end) return {};
   const int64_t bytes = (features.end - features.begin) * size_of(X.dtype);
-  const int64_t lines = divide_up(bytes, kLineBytes);
-  return {X.at(0, features.begin), X.stride(), X.rows, lines, divide_up(X.rows * lines, parts)};
+  const int64_t lines = divide_up(bytes, kLineBytes), count = rows.end - rows.begin;
+  return {X.at(rows.begin, features.begin), X.stride(), count, lines,
+          divide_up(count * lines, parts)};
 }
 
-// What one thread does, with its own panels.
+// Threads with the same packed features, and the sums that they make of them.
 template <class T>
 class Worker {
  public:
-  Worker(const Matrix& A, const Matrix& B, const Grid& grid, const ProductOptions& options)
+  // Of at most `at_once` chunks packed at a time.
+  Worker(const Matrix& A, const Matrix& B, const Grid& grid, const ProductOptions& options,
+         int threads, int64_t at_once)
       : A_(A),
-        B_(B),
-        grid_(grid),
+        strips_{grid},
         options_(options),
-        constant_(options.check_constant),
-        a_(A.rows) {
-    if (!grid.symmetric) b_.emplace(B.rows);
-    if (multiplies_pairs(A, grid)) pairs_.emplace(A.rows);
+        threads_(threads),
+        at_once_(at_once),
+        constant_(options.check_constant) {
+    for (int64_t c = 0; c < at_once; ++c) chunks_[c].emplace(A, B, grid);
   }
 
-  // Returns whether all features of the part are constant.
-  bool run(const Part& part) {
-    if (part.tiles.begin == part.tiles.end) return constant_;
-    if (part.chunks.begin == part.chunks.end) {  // no features
-      const int64_t size = grid_.edge * grid_.edge;
-      std::fill(part.sums + part.tiles.begin * size, part.sums + part.tiles.end * size, 0.0);
-    }
-    for (int64_t chunk = part.chunks.begin; chunk < part.chunks.end; ++chunk) {
-      pack(features(chunk));
-      multiply(part, chunk);
+  // The sums of all tiles over `chunks`, of kDepth features. Returns whether all these are
+  // constant, if that is asked.
+  bool run(Range chunks, double* sums) {
+    const Grid& grid = strips_.grid;
+    if (chunks.begin == chunks.end)  // no features
+      std::fill_n(sums, grid.count() * grid.edge * grid.edge, 0.0);
+    for (int64_t first = chunks.begin, end; first < chunks.end; first = end) {
+      end = std::min(first + at_once_, chunks.end);
+      for (int64_t c = first; c < end; ++c) choose(*chunks_[c - first], features({c, c + 1}));
+      pack(end - first);
+      const Range next = features({end, std::min(end + at_once_, chunks.end)});
+      multiply(end - first, sums, first == chunks.begin, next);
     }
     return constant_;
   }
 
  private:
-  static bool multiplies_pairs(const Matrix& A, const Grid& grid) {
-    return std::is_same_v<T, float> && A.dtype == DType::bf16 && grid.symmetric &&
-           kernel_set<Pair>().multiply != nullptr;
+  Range features(Range chunks) const {
+    return {chunks.begin * kDepth, std::min(chunks.end * kDepth, A_.columns)};
   }
 
-  Range features(int64_t chunk) const {
-    return {chunk * kDepth, std::min((chunk + 1) * kDepth, A_.columns)};
-  }
-
-  void pack(Range features) {
-    const int64_t first = features.begin, depth = features.end - first;
-    const T* shift = zeros_;
+  void choose(Chunk<T>& chunk, Range features) {
     if (options_.shift || constant_) {
+      const int64_t first = features.begin, depth = features.end - first;
       sample_.load(A_, first, depth);
-      if (options_.shift) shift = sample_.shift();
       // asked no more once it is false
       constant_ =
           constant_ && !sample_.surely_varies(epsilon(A_.dtype)) && constant(A_, first, depth);
     }
-    // Chunk by chunk: a centred Gram does not change with any feature's shift.
-    in_pairs_ = pairs_ && (!options_.shift || sample_.near_zero());
-    if (in_pairs_) return pairs_->pack(A_, first, depth, nullptr);
-    a_.pack(A_, first, depth, shift);
-    if (b_) b_->pack(B_, first, depth, shift);
+    chunk.choose(features, options_.shift ? &sample_ : nullptr);
   }
 
-  void multiply(const Part& part, int64_t chunk) {
-    const Range now = features(chunk);
-    const Range next = chunk + 1 < part.chunks.end ? features(chunk + 1) : Range{0, 0};
-    const bool first = chunk == part.chunks.begin;
-    if (in_pairs_)
-      multiply_panels(part, *pairs_, *pairs_, now.end - now.begin, next, first);
-    else
-      multiply_panels(part, a_, b_ ? *b_ : a_, now.end - now.begin, next, first);
+  void pack(int64_t count) {
+    constexpr double kCost = 32;  // of a number, in multiply-adds
+    const int64_t numbers = strips_.grid.rows * kDepth * count;
+    const int threads = useful_threads(kCost * static_cast<double>(numbers), threads_);
+    parallel(threads, [&](int t) {
+      for (int64_t c = 0; c < count; ++c) {
+        Chunk<T>& chunk = *chunks_[c];
+        chunk.pack(share(chunk.panels(), t, threads));
+      }
+    });
   }
 
-  template <class U>
-  void multiply_panels(const Part& part, const Panels<U>& a, const Panels<U>& b, int64_t depth,
-                       Range next, bool first) {
-    const KernelSet<U>& kernels = kernel_set<U>();
-    const int64_t steps = divide_up(depth, kFeatures<U>);
-    Ahead ahead = ahead_of(A_, next, (part.tiles.end - part.tiles.begin) * kernels.groups);
-    Cell at = grid_.at(part.tiles.begin);
-    for (int64_t t = part.tiles.begin; t < part.tiles.end; ++t, at = grid_.next(at)) {
-      double* sums = part.sums + t * grid_.edge * grid_.edge;
+  // Rows of strips go to whichever thread is free: a tile's sums are the same in any.
+  void multiply(int64_t count, double* sums, bool first, Range next) {
+    const int64_t rows = strips_.count();
+    if (rows == 0) return;
+    const int64_t groups = strips_.grid.count() * kernel_set<T>().groups * count;
+    std::atomic<int64_t> taken{0};
+    parallel(threads_, [&](int t) {
+      Ahead ahead = ahead_of(A_, share(A_.rows, t, threads_), next, divide_up(groups, threads_));
+      for (int64_t row; (row = taken.fetch_add(1)) < rows;)
+        multiply_row(strips_.at(row), count, sums, first, ahead);
+    });
+  }
+
+  void multiply_row(const Strips::Row& strip, int64_t count, double* sums, bool first,
+                    Ahead& ahead) {
+    const Grid& grid = strips_.grid;
+    const int64_t size = grid.edge * grid.edge;
+    Cell at{strip.row, strip.columns.begin};
+    for (; at.column < strip.columns.end; ++at.column) {
+      double* tile = sums + grid.index(at) * size;
       // only now: in memory that nobody has touched, and near when it is added to
-      if (first) std::fill_n(sums, grid_.edge * grid_.edge, 0.0);
-      kernels.multiply(sums, a.panel(at.row), b.panel(at.column), steps,
-                       std::min(grid_.edge, grid_.rows - at.row * grid_.edge),
-                       std::min(grid_.edge, grid_.columns - at.column * grid_.edge),
-                       grid_.symmetric && at.row == at.column, ahead);
+      if (first) std::fill_n(tile, size, 0.0);
+      for (int64_t c = 0; c < count; ++c) chunks_[c]->multiply(tile, at, ahead);
     }
   }
 
-  Matrix A_, B_;
-  Grid grid_;
+  Matrix A_;
+  Strips strips_;
   ProductOptions options_;
+  int threads_;
+  int64_t at_once_;
   bool constant_;
-  Panels<T> a_;
-  std::optional<Panels<T>> b_;
-  std::optional<Panels<Pair>> pairs_;
-  bool in_pairs_ = false;  // the chunk at hand
   Sample<T> sample_;
-  const T zeros_[kDepth] = {};
+  std::optional<Chunk<T>> chunks_[kMostAtOnce];
 };
 
 // Adds every part's sums to the first part's, in their order.
@@ -156,19 +155,18 @@ template <class T>
 Product product_as(const Matrix& A, const Matrix& B, const ProductOptions& options) {
   const Grid grid{A.rows, B.rows, kernel_set<T>().edge, A == B};
   const Plan plan = make_plan(grid, A.columns, options.threads);
+  const int parts = plan.by_features ? plan.threads : 1;
   const int64_t size = grid.count() * grid.edge * grid.edge;
   const int64_t chunks = divide_up(A.columns, kDepth);
-  Tiles tiles{grid, make_buffer<double>(size * (plan.by_features ? plan.threads : 1),
-                                        "the sums of products of all pairs of rows")};
-  std::vector<char> constant(static_cast<size_t>(plan.threads));
-  parallel(plan.threads, [&](int t) {
-    const Part part =
-        plan.by_features
-            ? Part{share(chunks, t, plan.threads), {0, grid.count()}, tiles.tile(t * grid.count())}
-            : Part{{0, chunks}, share(grid.count(), t, plan.threads), tiles.tile(0)};
-    constant[static_cast<size_t>(t)] = Worker<T>(A, B, grid, options).run(part);
+  const int64_t at_once = std::min(plan.at_once, chunks);
+  Tiles tiles{grid, make_buffer<double>(size * parts, "the sums of products of all pairs of rows")};
+  std::vector<char> constant(static_cast<size_t>(parts));
+  parallel(parts, [&](int t) {
+    Worker<T> worker(A, B, grid, options, plan.threads / parts, at_once);
+    constant[static_cast<size_t>(t)] =
+        worker.run(share(chunks, t, parts), tiles.tile(t * grid.count()));
   });
-  if (plan.by_features) add_parts(tiles.tile(0), size, plan.threads);
+  add_parts(tiles.tile(0), size, parts);
   const bool all = std::all_of(constant.begin(), constant.end(), [](char c) { return c != 0; });
   return {std::move(tiles), all};
 }

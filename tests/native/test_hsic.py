@@ -44,3 +44,10 @@ def test_equal_rows_in_other_memory_give_the_same_numbers():
 def test_small_differences_of_large_float32_rows_are_kept():
     v = view(1e4 + rows(5, 3000, 0), "float32")
     assert error(hsic_pairs(v, v).values, v.values @ v.values.T) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("m", "n"), [(0, 7), (7, 0), (0, 0), (300, 200), (130, 1300), (1300, 1100)])
+def test_few_and_many_sets_on_either_side(m, n):
+    v, w = view(rows(m, 500, 1), "float32"), view(rows(n, 500, 2), "float32")
+    H = hsic_pairs(v, w, threads=2)
+    assert error(H.values, v.values @ w.values.T) <= TOLERANCE

@@ -9,8 +9,9 @@ from tests.native.calls import gram, hsic_pairs
 from tests.native.views import error, view
 from tests.tolerances import RELATIVE
 
-# Enough work for three threads: many features, which they share, and few, where they share the tiles.
-SHAPES = [(40, 9000), (400, 100)]
+# Enough work for three threads: many features, which they share; few, where they share the tiles; and so many samples
+# that tiles take in several chunks of features at once, the last time fewer.
+SHAPES = [(40, 9000), (400, 100), (1500, 800)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
