@@ -6,6 +6,7 @@
 #include "core/triangle.h"
 #include "cpu/gram.h"
 #include "cpu/hsic.h"
+#include "cpu/isa.h"
 
 namespace pyscale::checks {
 namespace {
@@ -73,7 +74,8 @@ void check_hsic_pairs(Random& random) {
   // elements are multiplied at once.
   const bool wide = random.one_in(100);
   const int64_t l = wide ? random.between(1, 3) : random.size(100);
-  const int64_t m = wide ? random.between(66'000, 67'000) : random.size(100);
+  const int64_t far = (int64_t{1} << 20) / cpu::kernels().f64.edge;  // a row of tiles is 8 MiB
+  const int64_t m = wide ? random.between(far, far + 1000) : random.size(100);
   const int64_t most = std::min<int64_t>(kMostWork / (l * m + 1), 9000);
   const int64_t length = wide ? random.between(190, 600) : random.size(most);
   const DType dtype = wide_dtype(random);

@@ -21,7 +21,7 @@ class Chunk {
   // Chooses the features that `pack` packs: less the sample's shift, or none where that is null.
   void choose(Range features, const Sample<T>* sample);
 
-  // Packs some of A's panels and B's, in one row; each thread may pack others.
+  // Packs some panels, A's counted first and then B's; threads may pack others at the same time.
   int64_t panels() const { return a_.count() + (b_ ? b_->count() : 0); }
   void pack(Range panels);
 

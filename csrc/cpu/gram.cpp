@@ -53,6 +53,7 @@ bool gram(Matrix K, Matrix X, const GramOptions& options) {
   check_wide("K", K);
   check_shape("K", K, X.rows, X.rows);
   Product result = kernel_matrix(X, options);
+  // Where rows lie apart, what is between them belongs to somebody else.
   if (K.pitch == K.columns) prefer_huge_pages(K.data, K.rows * K.stride());
   store(K, result.tiles, shares(result.tiles, options.centering, options.threads), options.threads);
   return result.constant;
@@ -65,6 +66,7 @@ bool packed_gram(Matrix v, Matrix X, const GramOptions& options) {
   check_wide("v", v);
   check_shape("v", v, 1, strict_triangle(X.rows));
   Product result = kernel_matrix(X, options);
+  prefer_huge_pages(v.data, v.columns * size_of(v.dtype));
   store_packed(v, result.tiles, shares(result.tiles, options.centering, options.threads),
                options.threads);
   return result.constant;

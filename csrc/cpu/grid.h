@@ -22,22 +22,31 @@ struct Grid {
   Cell at(int64_t index) const {
     return symmetric ? cell(index) : Cell{index / across(), index % across()};
   }
-  int64_t index(Cell tile) const {
-    return (symmetric ? triangle(tile.row) : tile.row * across()) + tile.column;
-  }
   // Those of the tile after it, without a search.
   Cell next(Cell tile) const {
     const bool last = tile.column + 1 == (symmetric ? tile.row + 1 : across());
     return last ? Cell{tile.row + 1, 0} : Cell{tile.row, tile.column + 1};
   }
+  // The inverse of `at`.
+  int64_t index(Cell tile) const {
+    return (symmetric ? triangle(tile.row) : tile.row * across()) + tile.column;
+  }
 };
 
 // The tiles in an order in which panels are read again while they are near: strips of a few
-// columns, each from the bottom up. Threads take a strip's rows one by one, and the short ones at
-// the diagonal are the last, so that all threads end at about the same time.
+// columns, each from the bottom up. Threads take a strip's rows one by one; of a symmetric product
+// the short ones at the diagonal are a strip's last, so that all threads end at about the same
+// time.
 struct Strips {
+  // The panels of three chunks of so many tiles stay in the second-level cache.
+  static constexpr int64_t kMostWidth = 8;
+
   Grid grid;
-  static constexpr int64_t kWidth = 8;  // tiles; so many panels stay in the second-level cache
+  int64_t width;  // tiles
+
+  // Narrower where there would be too few rows for so many threads.
+  Strips(const Grid& tiles, int threads)
+      : grid(tiles), width(std::clamp<int64_t>(tiles.count() / (8 * threads), 1, kMostWidth)) {}
 
   struct Row {
     int64_t row;
@@ -46,15 +55,15 @@ struct Strips {
 
   int64_t count() const {  // of rows of strips
     int64_t rows = 0;
-    for (int64_t column = 0; column < grid.across(); column += kWidth) rows += height(column);
+    for (int64_t column = 0; column < grid.across(); column += width) rows += height(column);
     return rows;
   }
   Row at(int64_t index) const {
     int64_t column = 0;
-    for (; index >= height(column); column += kWidth) index -= height(column);
+    for (; index >= height(column); column += width) index -= height(column);
     const int64_t row = grid.down() - 1 - index;
     const int64_t end = grid.symmetric ? row + 1 : grid.across();
-    return {row, {column, std::min(column + kWidth, end)}};
+    return {row, {column, std::min(column + width, end)}};
   }
 
  private:

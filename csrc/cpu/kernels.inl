@@ -291,9 +291,11 @@ inline int64_t multiply_group(int64_t needed, double* tile, const T* A, const T*
   constexpr int lanes = kLanes<T>, rows = rows_for<T>(registers);
   Vector<Sum<T>> sums[rows][registers] = {};
   fetch(ahead);
+  // The sums, which may be far: added to after the products.
+  constexpr int line = kLineBytes / sizeof(double);
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int j = 0; j < registers * lanes; j += 8) __builtin_prefetch(tile + r * edge + j, 1, 3);
+    for (int j = 0; j < registers * lanes; j += line) __builtin_prefetch(tile + r * edge + j, 1, 3);
 #pragma GCC unroll 4
   for (int64_t k = 0; k < steps; ++k, A += lanes, B += lanes) {
     Vector<T> b[registers];

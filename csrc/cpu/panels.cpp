@@ -26,7 +26,7 @@ Panels<T>::Panels(int64_t rows)
       packed_(make_buffer<T>(count_ * kernels_.edge * kSteps<T>, "packed features")) {}
 
 // Whole vectors are read, so that the last features of a row, if no whole vector, take the detour
-// over `loaded_` as well as numbers of another type.
+// over `loaded` as well as numbers of another type.
 template <class T>
 void Panels<T>::pack(Range panels, const Matrix& X, int64_t first, int64_t depth, const T* shift) {
   const int64_t edge = kernels_.edge, whole = kWholeSteps * kFeatures<T>;

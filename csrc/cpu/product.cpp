@@ -1,11 +1,13 @@
 #include "cpu/product.h"
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <vector>
 
 #include "cpu/chunk.h"
 #include "cpu/parallel.h"
+#include "cpu/sample.h"
 
 namespace pyscale::cpu {
 namespace {
@@ -47,13 +49,13 @@ Ahead ahead_of(const Matrix& X, Range rows, Range features, int64_t parts) {
 
 // Threads with the same packed features, and the sums that they make of them.
 template <class T>
-class Worker {
+class Crew {
  public:
   // Of at most `at_once` chunks packed at a time.
-  Worker(const Matrix& A, const Matrix& B, const Grid& grid, const ProductOptions& options,
-         int threads, int64_t at_once)
+  Crew(const Matrix& A, const Matrix& B, const Grid& grid, const ProductOptions& options,
+       int threads, int64_t at_once)
       : A_(A),
-        strips_{grid},
+        strips_(grid, threads),
         options_(options),
         threads_(threads),
         at_once_(at_once),
@@ -65,6 +67,7 @@ class Worker {
   // constant, if that is asked.
   bool run(Range chunks, double* sums) {
     const Grid& grid = strips_.grid;
+    if (grid.count() == 0) return constant_;
     if (chunks.begin == chunks.end)  // no features
       std::fill_n(sums, grid.count() * grid.edge * grid.edge, 0.0);
     for (int64_t first = chunks.begin, end; first < chunks.end; first = end) {
@@ -94,8 +97,8 @@ class Worker {
   }
 
   void pack(int64_t count) {
-    constexpr double kCost = 32;  // of a number, in multiply-adds
-    const int64_t numbers = strips_.grid.rows * kDepth * count;
+    constexpr double kCost = 32;  // of a number, in multiply-adds: it is read from far and written
+    const int64_t numbers = chunks_[0]->panels() * strips_.grid.edge * kDepth * count;
     const int threads = useful_threads(kCost * static_cast<double>(numbers), threads_);
     parallel(threads, [&](int t) {
       for (int64_t c = 0; c < count; ++c) {
@@ -107,12 +110,14 @@ class Worker {
 
   // Rows of strips go to whichever thread is free: a tile's sums are the same in any.
   void multiply(int64_t count, double* sums, bool first, Range next) {
+    const Grid& grid = strips_.grid;
+    const int64_t work = grid.count() * grid.edge * grid.edge * kDepth * count;
+    const int threads = useful_threads(static_cast<double>(work), threads_);
+    const int64_t groups = grid.count() * kernel_set<T>().groups * count;
     const int64_t rows = strips_.count();
-    if (rows == 0) return;
-    const int64_t groups = strips_.grid.count() * kernel_set<T>().groups * count;
     std::atomic<int64_t> taken{0};
-    parallel(threads_, [&](int t) {
-      Ahead ahead = ahead_of(A_, share(A_.rows, t, threads_), next, divide_up(groups, threads_));
+    parallel(threads, [&](int t) {
+      Ahead ahead = ahead_of(A_, share(A_.rows, t, threads), next, divide_up(groups, threads));
       for (int64_t row; (row = taken.fetch_add(1)) < rows;)
         multiply_row(strips_.at(row), count, sums, first, ahead);
     });
@@ -162,9 +167,9 @@ Product product_as(const Matrix& A, const Matrix& B, const ProductOptions& optio
   Tiles tiles{grid, make_buffer<double>(size * parts, "the sums of products of all pairs of rows")};
   std::vector<char> constant(static_cast<size_t>(parts));
   parallel(parts, [&](int t) {
-    Worker<T> worker(A, B, grid, options, plan.threads / parts, at_once);
+    Crew<T> crew(A, B, grid, options, plan.threads / parts, at_once);
     constant[static_cast<size_t>(t)] =
-        worker.run(share(chunks, t, parts), tiles.tile(t * grid.count()));
+        crew.run(share(chunks, t, parts), tiles.tile(t * grid.count()));
   });
   add_parts(tiles.tile(0), size, parts);
   const bool all = std::all_of(constant.begin(), constant.end(), [](char c) { return c != 0; });

@@ -80,6 +80,13 @@ def test_samples_without_features_are_still_counted():
         _native.packed_gram(output(1, 10).matrix, many, Kernel.linear, 1.0, 1)
 
 
+def test_features_without_samples_take_no_time():
+    """Nobody walks along 2^40 of them."""
+    none, nothing = Matrix(0, 0, 2**40, 2**40, DType.f32), output(0, 0).matrix
+    assert _native.gram(nothing, none, Kernel.linear, Centering.none, 1.0, 2)
+    _native.hsic_pairs(nothing, none, none, 2)
+
+
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 1.5, "3", None])
 def test_sizes_are_whole_numbers_of_64_bits(value):
     for place in range(1, 4):

@@ -73,6 +73,15 @@ def test_bfloat16_is_as_exact_multiplied_in_pairs_as_shifted(centering, mean):
         assert np.array_equal(K.values, gram(x, centering=centering, threads=3)[0].values)
 
 
+def test_chunks_that_are_multiplied_at_once_may_be_of_both_kinds():
+    values = samples(1500, 5 * 192 + 40, mean=0.0)
+    values[:, 192:384] += 30  # shifted: the chunks beside it go in pairs where there are such products
+    x = view(values, "bfloat16")
+    K, _ = gram(x, threads=2)
+    assert error(K.values, oracle.gram(x.values, centering="double")) <= 2e-6
+    assert np.array_equal(K.values, K.values.T)
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e-38, 1e-40])  # 1e-38 is less than bfloat16's smallest normal number
 def test_bfloat16_squares_below_float32s_smallest_numbers_are_not_lost(size):
     x = view(samples(20, 200, mean=0.0, scale=size), "bfloat16")

@@ -47,7 +47,7 @@ def test_merge_moments_leaves_the_other_alone():
     dx, dy = torch.randn(4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
     before, other = S.clone(), T.clone()
     assert ops.merge_moments_(S, T, dx, dy, 2.5) is S
-    np.testing.assert_allclose(S, before.numpy() + other.numpy() + 2.5 * np.outer(dx, dy), rtol=1e-14)
+    np.testing.assert_allclose(S, before.numpy() + other.numpy() + 2.5 * np.outer(dx, dy), rtol=1e-14, atol=1e-14)
     assert torch.equal(T, other)
 
 
